@@ -1,0 +1,161 @@
+/**
+ * The error catalogue: every code with its status, its public sentence and its challenge.
+ * Nothing else in this package knows a status code or the form of a `WWW-Authenticate` value.
+ */
+import createError from '@fastify/error'
+import type { Scheme } from './principal.js'
+
+interface Entry {
+  /** The HTTP status. */
+  status: 400 | 401 | 403 | 409 | 415 | 429 | 500 | 503
+  /** What causeflowErrorHandler answers as `error`. */
+  error: string
+  /** The sentence for people. Fixed, so that an answer never tells more than its code. */
+  message: string
+  /** Whose credential was at fault; null where the rule decides. */
+  scheme?: Scheme
+  /** The `error` parameter of the challenge (RFC 6750 §3.1); absent when nothing was presented. */
+  challenge?: string
+}
+
+const catalogue = {
+  AUTH_CREDENTIAL_MISSING: { status: 401, error: 'unauthorized', message: 'A credential is required' },
+  AUTH_CREDENTIAL_AMBIGUOUS: { status: 400, error: 'invalid_request', message: 'More credentials were presented than this route takes', challenge: 'invalid_request' },
+  AUTH_TOKEN_MALFORMED: { status: 401, error: 'unauthorized', message: 'The token is malformed', scheme: 'jwt', challenge: 'invalid_token' },
+  AUTH_TOKEN_INVALID: { status: 401, error: 'unauthorized', message: 'The token is invalid', scheme: 'jwt', challenge: 'invalid_token' },
+  AUTH_TOKEN_EXPIRED: { status: 401, error: 'unauthorized', message: 'The token has expired', scheme: 'jwt', challenge: 'invalid_token' },
+  AUTH_TOKEN_CLAIMS: { status: 401, error: 'unauthorized', message: 'The claims of the token are not accepted', scheme: 'jwt', challenge: 'invalid_token' },
+  AUTH_KEY_SET_UNAVAILABLE: { status: 503, error: 'service_unavailable', message: 'The keys of the token issuer cannot be read at the moment' },
+  AUTH_API_KEY_MISSING: { status: 401, error: 'invalid_api_key', message: 'An API key is required', scheme: 'apiKey' },
+  AUTH_API_KEY_INVALID: { status: 401, error: 'invalid_api_key', message: 'The API key is invalid', scheme: 'apiKey', challenge: 'invalid_api_key' },
+  AUTH_STORE_UNAVAILABLE: { status: 503, error: 'service_unavailable', message: 'The credential cannot be looked up at the moment' },
+  AUTH_SIGNATURE_MISSING: { status: 401, error: 'invalid_signature', message: 'A webhook signature is required', scheme: 'webhook' },
+  AUTH_SIGNATURE_INVALID: { status: 401, error: 'invalid_signature', message: 'The webhook signature is invalid', scheme: 'webhook', challenge: 'invalid_signature' },
+  AUTH_SIGNATURE_STALE: { status: 401, error: 'invalid_signature', message: 'The webhook timestamp is outside the tolerance', scheme: 'webhook', challenge: 'invalid_signature' },
+  AUTH_DELIVERY_REPLAYED: { status: 409, error: 'duplicate_delivery', message: 'This delivery was already received' },
+  AUTH_CONTENT_ENCODING: { status: 415, error: 'unsupported_media_type', message: 'A signed body cannot be compressed' },
+  AUTH_ROLE_REQUIRED: { status: 403, error: 'forbidden', message: 'A role is missing', challenge: 'insufficient_scope' },
+  AUTH_SCOPE_REQUIRED: { status: 403, error: 'insufficient_scope', message: 'A scope is missing', challenge: 'insufficient_scope' },
+  AUTH_TENANT_REQUIRED: { status: 403, error: 'forbidden', message: 'The credential belongs to no tenant', challenge: 'insufficient_scope' },
+  AUTH_TENANT_MISMATCH: { status: 403, error: 'forbidden', message: 'The credential does not belong to this tenant', challenge: 'insufficient_scope' },
+  AUTH_CHECK_FAILED: { status: 403, error: 'forbidden', message: 'The credential is not accepted here', challenge: 'insufficient_scope' },
+  AUTH_DENIED: { status: 403, error: 'forbidden', message: 'This route lets nobody in' },
+  AUTH_QUOTA_EXCEEDED: { status: 429, error: 'quota_exceeded', message: 'The tenant has as many active API keys as it may have' },
+  AUTH_RULE_UNDECIDABLE: { status: 500, error: 'internal_error', message: 'The authentication rule could not be decided' }
+} as const satisfies Record<string, Entry>
+
+/** A code of the error catalogue. */
+export type AuthErrorCode = keyof typeof catalogue
+
+/**
+ * Why a request was refused, for logs and the decision event. Never part of an answer:
+ * what helps an operator to mend helps an attacker to guess.
+ */
+export type AuthErrorReason = typeof reasons[number]
+
+/** Every reason, in the order of the reference. */
+export const reasons = [
+  // nothing, or too much, was presented
+  'absent', 'issuer-not-accepted', 'duplicate', 'ambiguous',
+  // tokens: form and header
+  'form', 'size', 'encoding', 'header', 'algorithm', 'type', 'crit', 'key-id-absent', 'key-unknown', 'issuer-unknown',
+  // tokens: signature, claims, time
+  'signature', 'issuer', 'audience', 'subject', 'claims', 'azp', 'session-pending', 'token-class', 'actor', 'not-yet-valid', 'issued-in-future', 'expired', 'revoked',
+  // keys
+  'checksum', 'environment', 'unknown',
+  // signatures
+  'digest', 'secret-absent', 'body-absent', 'timestamp', 'stale', 'replayed', 'content-encoding',
+  // principals
+  'role', 'scope', 'tenant-absent', 'tenant-other', 'tenant-parameter', 'check', 'denied', 'scheme',
+  // ours and the issuer's
+  'quota', 'unreachable', 'time-limit', 'rejected', 'not-compiled', 'check-threw', 'not-verified', 'parser'
+] as const
+
+/** What an error knows beside its code. */
+export interface AuthErrorOptions {
+  /** The failure below, for logs. Never a credential. */
+  cause?: unknown
+  /** Seconds after which asking again makes sense; answered as `Retry-After`. */
+  retryAfter?: number
+  /** The schemes whose challenges to send where the code alone does not tell. */
+  schemes?: readonly Scheme[]
+  /** The scopes that would have been enough (RFC 6750 §3). */
+  scopes?: readonly string[]
+}
+
+/**
+ * A refused request: a code for programs, a fixed sentence for people, a reason for logs.
+ * It never holds the credential. It has no stack: a refusal is an answer and not a fault, and
+ * collecting one for each request of a flood would cost more than refusing.
+ */
+export class AuthError extends Error {
+  readonly code: AuthErrorCode
+  readonly statusCode: number
+  readonly reason: AuthErrorReason
+  /** The `WWW-Authenticate` value; null where the status has none. */
+  declare readonly challenge: string | null
+  /** Seconds, for `Retry-After`; null where the status has none. */
+  declare readonly retryAfter: number | null
+
+  constructor (code: AuthErrorCode, reason: AuthErrorReason, options: AuthErrorOptions = {}) {
+    const entry: Entry = catalogue[code]
+    const limit = Error.stackTraceLimit
+    Error.stackTraceLimit = 0
+    super(entry.message, 'cause' in options ? { cause: options.cause } : undefined)
+    Error.stackTraceLimit = limit
+    this.code = code
+    this.statusCode = entry.status
+    this.reason = reason
+    // Not enumerable: loggers print what is, and these are for the answer.
+    Object.defineProperty(this, 'challenge', { value: challengeOf(entry, options) })
+    Object.defineProperty(this, 'retryAfter', { value: entry.status === 503 ? options.retryAfter ?? 5 : null })
+  }
+}
+AuthError.prototype.name = 'AuthError'
+
+/** Whether a value is an AuthError, also one of another copy of this package. */
+export function isAuthError (value: unknown): value is AuthError {
+  return value instanceof Error && value.name === 'AuthError' && 'code' in value && Object.hasOwn(catalogue, value.code as string)
+}
+
+/** The `error` word of the wire contract for a code. */
+export function errorWord (code: AuthErrorCode): string {
+  return catalogue[code].error
+}
+
+/** Every code with its status and its word, for error handlers and the reference. */
+export function errorCatalogue (): ReadonlyArray<{ code: AuthErrorCode, status: number, error: string, message: string }> {
+  return Object.entries(catalogue).map(([code, { status, error, message }]) => ({ code: code as AuthErrorCode, status, error, message }))
+}
+
+const schemeNames: Record<Scheme, string> = { jwt: 'Bearer', apiKey: 'ApiKey', webhook: 'Signature' }
+
+function challengeOf (entry: Entry, options: AuthErrorOptions): string | null {
+  if (entry.status !== 401 && entry.status !== 403) return null
+  const schemes = entry.scheme ? [entry.scheme] : options.schemes?.length ? options.schemes : ['jwt' as const]
+  let parameters = ' realm="causeflow"'
+  if (entry.challenge) parameters += `, error="${entry.challenge}"`
+  if (entry.challenge === 'insufficient_scope' && options.scopes?.length) parameters += `, scope="${options.scopes.join(' ')}"`
+  return schemes.map((scheme) => schemeNames[scheme] + parameters).join(', ')
+}
+
+/** The faults of configuration: thrown at registration or when the app gets ready, never for a request. */
+export const configErrors = {
+  /** An option is unknown, missing or of a wrong type. */
+  option: createError('AUTH_CONFIG_OPTION', '%s'),
+  /** A rule is built or used in a way that has no meaning. */
+  rule: createError('AUTH_CONFIG_RULE', '%s'),
+  /** A route cannot carry its rule. */
+  route: createError('AUTH_CONFIG_ROUTE', '%s'),
+  /** A rule needs a credential that is not configured. */
+  credential: createError('AUTH_CONFIG_CREDENTIAL', '%s'),
+  /** The plugin is registered twice in one scope. */
+  registration: createError('AUTH_CONFIG_REGISTRATION', '%s'),
+  /** The issuer could not be reached at start and `warmup` is `require`. */
+  issuer: createError('AUTH_CONFIG_ISSUER', '%s')
+}
+
+/** A fault of configuration whose message names the mend. */
+export function configError (kind: keyof typeof configErrors, message: string): Error {
+  return new configErrors[kind](message)
+}
