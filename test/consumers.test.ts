@@ -1,0 +1,101 @@
+// The package as its users get it: built, packed, and unpacked beside what it names as its dependencies and nothing else.
+import t from 'tap'
+import { execFile } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+
+const repository = dirname(import.meta.dirname)
+const tsc = join(repository, 'node_modules', 'typescript', 'bin', 'tsc')
+
+// Outside the repository, so that nothing but the links below can be found by walking up.
+const directory = realpathSync(mkdtempSync(join(tmpdir(), 'consumers-')))
+const consumer = join(directory, 'consumer')
+const installed = join(consumer, 'node_modules', 'fastify-causeflow-auth')
+t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+
+await install(await pack())
+const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+const entries = Object.keys(manifest.exports).filter((path) => path !== './package.json').map((path) => join(manifest.name, path))
+writeFileSync(join(consumer, 'entries.ts'), entries.map((entry, i) => `import * as entry${i} from '${entry}'\nconsole.log(Object.keys(entry${i}))\n`).join(''))
+
+t.test('the archive holds the build, the documents and nothing else', async (t) => {
+  const files = readdirSync(installed, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
+    .map((file) => join(file.parentPath, file.name).slice(installed.length + 1).replaceAll('\\', '/'))
+  t.strictSame(files.filter((file) => !/^dist\/.+\.(js|d\.ts)$|^docs\/[^/]+\.md$|^(package\.json|README\.md|LICENSE)$/.test(file)), [])
+  const promised = [...Object.values(manifest.exports).flatMap((entry) => typeof entry === 'string' ? [entry] : Object.values(entry as Record<string, string>)),
+    ...Object.values(manifest.bin ?? {}) as string[]]
+  t.strictSame(promised.filter((file) => !existsSync(join(installed, file))), [], 'every entry is there')
+})
+
+t.test('no published type mentions @fastify/jwt, whose augmentation would become the user\'s', async (t) => {
+  const types = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.d.ts'))
+  t.not(types.length, 0)
+  t.strictSame(types.filter((file) => /['"]@fastify\/jwt['"]/.test(readFileSync(join(installed, 'dist', file), 'utf8'))), [])
+})
+
+t.test('import gives the plugin as the default export, require gives the plugin itself with every named export on it', async (t) => {
+  const esm = await node('esm.js')
+  const commonjs = await node('commonjs.cjs')
+  t.equal(esm.decorated, true)
+  t.match(commonjs, { decorated: true, isPlugin: true, different: [] })
+  // 'module.exports' is what require reads; `default` and its name in camel case are what fastify-plugin puts on every plugin.
+  const named = (names: string[]) => names.filter((name) => !['module.exports', 'default', 'fastifyCauseflowAuth'].includes(name)).sort()
+  t.strictSame(named(commonjs.names), named(esm.names))
+  t.ok(named(esm.names).includes('auth'))
+})
+
+t.test('every subpath can be imported and required, with the declared dependencies alone', async (t) => {
+  t.strictSame(await node('entries.cjs', ...entries), [])
+})
+
+t.test('@fastify/autoload loads a folder whose file re-exports the plugin, and does not encapsulate it', async (t) => {
+  t.strictSame(await node('autoload/app.js'), { decorated: true, route: true })
+})
+
+for (const resolution of ['nodenext', 'bundler']) {
+  t.test(`TypeScript under ${resolution} compiles against every entry, library types checked too`, async (t) => {
+    t.strictSame(await compile(`tsconfig.${resolution}.json`), [])
+  })
+}
+
+/** Builds and packs a copy, so that neither dist/ nor anything else in the repository is touched. */
+async function pack (): Promise<string> {
+  const stage = join(directory, 'stage')
+  mkdirSync(stage)
+  for (const name of ['package.json', 'README.md', 'LICENSE', 'docs']) {
+    if (existsSync(join(repository, name))) cpSync(join(repository, name), join(stage, name), { recursive: true })
+  }
+  await promisify(execFile)(process.execPath, [tsc, '-p', join(repository, 'lib'), '--outDir', join(stage, 'dist')])
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+  const { stdout } = await promisify(execFile)(npm, ['pack', '--ignore-scripts', '--json', '--pack-destination', directory], { cwd: stage, shell: process.platform === 'win32' })
+  return join(directory, JSON.parse(stdout)[0].filename)
+}
+
+/** Unpacks the archive; its dependencies and peers, and what the consumers themselves use, are linked. Nothing is fetched. */
+async function install (archive: string): Promise<void> {
+  cpSync(join(import.meta.dirname, 'consumers'), consumer, { recursive: true })
+  mkdirSync(installed, { recursive: true })
+  writeFileSync(join(consumer, 'package.json'), JSON.stringify({ type: 'module', private: true }))
+  await promisify(execFile)('tar', ['-xzf', archive, '-C', installed, '--strip-components=1'])
+  const { dependencies, peerDependencies, peerDependenciesMeta = {} } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+  const needed = [...Object.keys(dependencies), ...Object.keys(peerDependencies).filter((name) => !peerDependenciesMeta[name]?.optional)]
+  for (const name of [...needed, '@fastify/autoload', '@types/node']) {
+    const link = join(consumer, 'node_modules', name)
+    mkdirSync(dirname(link), { recursive: true })
+    symlinkSync(join(repository, 'node_modules', name), link, 'junction')
+  }
+}
+
+/** What a consumer's program prints, as JSON. */
+async function node (...parameters: string[]) {
+  const { stdout } = await promisify(execFile)(process.execPath, parameters, { cwd: consumer, env: { ...process.env, NODE_OPTIONS: '' } })
+  return JSON.parse(stdout)
+}
+
+/** The compiler's complaints, one a line. */
+async function compile (project: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', project, '--pretty', 'false'], { cwd: consumer }).catch((failure) => failure)
+  return stdout.split('\n').filter((line: string) => line !== '')
+}
