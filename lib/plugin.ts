@@ -209,7 +209,7 @@ function decideRequest (plan: Plan, request: FastifyRequest, reply: FastifyReply
   } catch (error) {
     return fail(error)
   }
-  if (decided instanceof Promise) void decided.then(settle, fail)
+  if (decided instanceof Promise) decided.then(settle, fail)
   else settle(decided)
 }
 

@@ -176,10 +176,10 @@ function openAny (verifiers: ReadonlyArray<SignatureVerifier<FastifyRequest>>, r
   const attempts = verifiers.map((verifier) => attempt(() => verifier.open(request.headers, request, proved), faults))
   const readable = (opened: ReadonlyArray<OpenedSignature | null>): Opened => {
     const some = opened.filter((one) => one !== null)
-    if (some.length === 0) throw faults[0] as AuthError
+    if (some.length === 0) throw first(faults)
     return new AnyOf(some, verified)
   }
-  return attempts.some((one) => one instanceof Promise) ? Promise.all(attempts).then(readable) : readable(attempts as Array<OpenedSignature | null>)
+  return attempts.some((one) => one instanceof Promise) ? Promise.all(attempts.map((one) => Promise.resolve(one))).then(readable) : readable(attempts as Array<OpenedSignature | null>)
 }
 
 /** Opened signatures of one header: the first that verifies is the one. */
@@ -200,8 +200,12 @@ class AnyOf implements Opened {
       this.#verified.push({ opened, principal })
       return principal
     }
-    throw faults[0] as AuthError
+    throw first(faults)
   }
+}
+
+function first ([fault]: readonly AuthError[]): AuthError {
+  return fault ?? new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
 }
 
 /** The result, or null with the refusal noted. What is not the credential's fault is thrown on. */

@@ -46,7 +46,7 @@ export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, b
   } catch (error) {
     return fail(error)
   }
-  if (concluded instanceof Promise) void concluded.then(succeed, fail)
+  if (concluded instanceof Promise) concluded.then(succeed, fail)
   else succeed(concluded)
 }
 
@@ -59,7 +59,7 @@ export function release (body: BodyState, request: FastifyRequest): void {
   }
   for (const delivery of remembered) {
     const answer = delivery.forget()
-    if (answer instanceof Promise) void answer.then(report)
+    if (answer instanceof Promise) answer.then(report, report)
     else report(answer)
   }
 }
@@ -75,7 +75,7 @@ function conclude (body: BodyState, { pending, presentation }: NonNullable<BodyS
       body.remembered = remembered.filter((one) => one !== null)
       return proved
     }
-    return answers.some((answer) => answer instanceof Promise) ? Promise.all(answers).then(keep) : keep(answers as Array<Remembered | null>)
+    return answers.some((answer) => answer instanceof Promise) ? Promise.all(answers.map((answer) => Promise.resolve(answer))).then(keep) : keep(answers as Array<Remembered | null>)
   }
 }
 
