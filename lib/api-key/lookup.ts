@@ -155,19 +155,27 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     return found
   }
 
-  function forget ({ digest, keyId }: KeyChange): void {
+  function forget (change: KeyChange): void {
+    if ('tenantId' in change) return forgetTenant(change.tenantId)
+    const { digest, keyId } = change
     if (keyId !== undefined) {
       const known = digestOf.get(keyId)
       if (known !== undefined) proved?.delete(known)
     }
-    if (digest === undefined) {
-      for (const { heard } of loads.values()) (heard.changedIds ??= new Set()).add(keyId as string)
-      return
+    if (digest !== undefined) {
+      proved?.delete(digest)
+      refused?.delete(digest)
+      const load = loads.get(digest)
+      if (load !== undefined) load.heard.changed = true
+    } else if (keyId !== undefined) {
+      // Whose digest this is only the answers in the air will tell.
+      for (const { heard } of loads.values()) (heard.changedIds ??= new Set()).add(keyId)
     }
-    proved?.delete(digest)
-    refused?.delete(digest)
-    const load = loads.get(digest)
-    if (load !== undefined) load.heard.changed = true
+  }
+
+  function forgetTenant (tenantId: string): void {
+    for (const [digest, key] of proved?.entries() ?? []) if (key.record.tenantId === tenantId) proved?.delete(digest)
+    for (const { heard } of loads.values()) heard.changed = true
   }
 
   function forgetAll (): void {
