@@ -66,6 +66,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
   const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard }>()
   const keys = new WeakMap<ApiKeyPrincipal, ProvedKey>()
   let sweeping: Timer | null = null
+  let closed = false
 
   function find (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
     return held(digest) ?? loads.get(digest)?.answer ?? load(digest)
@@ -145,6 +146,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
   }
 
   function keep (digest: string, found: ProvedKey | KeyRefusal): ProvedKey | KeyRefusal {
+    // Nobody tells a closed lookup of changes; a request that is still on its way is answered all the same.
+    if (closed) return found
     if (typeof found === 'string') {
       refused?.set(digest, { reason: found, since: clock() })
     } else if (proved !== null && channel?.healthy) {
@@ -203,6 +206,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     keyOf: (principal) => keys.get(principal) ?? null,
     size: () => ({ proved: proved?.size ?? 0, refused: refused?.size ?? 0, loads: loads.size }),
     close () {
+      closed = true
       stopListening()
       forgetAll()
       if (sweeping !== null) timers.clearTimeout(sweeping)

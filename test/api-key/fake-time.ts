@@ -27,9 +27,10 @@ export function fakeTime (start = Date.parse('2026-01-02T03:04:05.000Z')): FakeT
     pass (milliseconds) {
       const end = time.now + milliseconds
       for (;;) {
-        const [next] = [...timers].filter(({ at }) => at <= end).sort((one, other) => one.at - other.at)
-        if (next === undefined) break
-        timers.delete(next)
+        let next: { at: number, callback: () => void } | null = null
+        for (const timer of timers) if (timer.at <= end && (next === null || timer.at < next.at)) next = timer
+        if (next === null) break
+        timers.delete(next as never)
         time.now = next.at
         next.callback()
       }
