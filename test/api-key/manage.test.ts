@@ -262,8 +262,9 @@ t.test('revoking all of a tenant stops every key that was made before the time',
 })
 
 t.test('threat 16: every call to a store that fails or hangs is a 503', async (t) => {
+  const nothing: unknown = undefined
   const name = { tenantId: 'ten_A', keyId: 'key_1' }
-  for (const [way, reason] of [[() => { throw undefined }, 'unreachable'], [async () => { throw new Error('down') }, 'unreachable'], [async () => await new Promise(() => {}), 'time-limit']] as const) {
+  for (const [way, reason] of [[() => { throw nothing }, 'unreachable'], [async () => { throw new Error('down') }, 'unreachable'], [async () => await new Promise(() => {}), 'time-limit']] as const) {
     const { store } = scriptedStore()
     const broken = { ...store, create: way, get: way, list: way, revoke: way, rotate: way, replaceSecrets: way, revokeAll: way } as never as ApiKeyStore
     const { keys, time } = house(broken, { sealingKeys: [randomBytes(32)] })

@@ -20,7 +20,7 @@ const nameOf = ({ tenantId, keyId }: StoredApiKey) => ({ tenantId, keyId })
 
 export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | StoreUnderTest): void {
   function check (name: string, body: (t: Test, store: ApiKeyStore, other: ApiKeyStore) => Promise<unknown>): void {
-    void t.test(name, async (t) => {
+    t.test(name, async (t) => {
       const { store, other = store, close } = await open()
       t.teardown(() => close?.())
       await body(t, store, other)

@@ -16,6 +16,8 @@ import { scriptedStore, settingsFor } from './scripted-store.js'
 const invalid = { code: 'AUTH_API_KEY_INVALID', statusCode: 401, message: 'The API key is invalid', challenge: 'ApiKey realm="causeflow", error="invalid_api_key"' }
 const unavailable = { code: 'AUTH_STORE_UNAVAILABLE', statusCode: 503 }
 
+const nothing: unknown = undefined
+
 function refusalOf (act: () => unknown): AuthError {
   try {
     act()
@@ -119,9 +121,9 @@ t.test('threat 16: a store that fails, in whatever way, is a 503 and never a 401
   const { key, record } = newRecord()
   const failures: Array<() => unknown> = [
     () => { throw new Error('down') },
-    () => { throw undefined },
+    () => { throw nothing },
     async () => { throw new Error('down') },
-    async () => { throw undefined },
+    async () => { throw nothing },
     () => undefined,
     async () => undefined,
     () => ({ ...record, digest: '0'.repeat(64) }),
@@ -254,7 +256,7 @@ t.test('a store without a channel, whose every request reads, is not told of eve
 })
 
 t.test('last uses that cannot be written disturb nobody: neither requests nor closing', async (t) => {
-  for (const touch of [() => { throw new Error('down') }, async () => { throw undefined }, async () => await new Promise<void>(() => {})]) {
+  for (const touch of [() => { throw new Error('down') }, async () => { throw nothing }, async () => await new Promise<void>(() => {})]) {
     const time = fakeTime()
     const { key, record } = newRecord()
     const { store, memory } = scriptedStore()
