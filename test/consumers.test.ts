@@ -13,6 +13,8 @@ const tsc = join(repository, 'node_modules', 'typescript', 'bin', 'tsc')
 const directory = realpathSync(mkdtempSync(join(tmpdir(), 'consumers-')))
 const consumer = join(directory, 'consumer')
 const installed = join(consumer, 'node_modules', 'fastify-causeflow-auth')
+// The compiler checks the types of Fastify too, more than once.
+t.setTimeout(180_000)
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
 await install(await pack())
