@@ -36,5 +36,5 @@ t.test('a failure that comes late is nobody\'s unhandled rejection', async (t) =
 })
 
 t.test('what acts like a promise is one', async (t) => {
-  t.strictSame([Promise.resolve(), { then () {} }, { then: 5 }, null, undefined, true, 'then', () => {}].map(isPromiseLike), [true, true, false, false, false, false, false, false])
+  t.strictSame([Promise.resolve(), { then () {} }, { then: 5 }, null, undefined, true, 'then', () => {}].map((value) => isPromiseLike<unknown>(value)), [true, true, false, false, false, false, false, false])
 })
