@@ -7,18 +7,20 @@ export interface FakeTime extends ApiKeyTools {
   pass (milliseconds: number): void
   /** Timers that have not run. */
   waiting (): number
+  /** Timers that would keep the process alive. */
+  holding (): number
 }
 
 /** A clock and timers that stand still until told. */
 export function fakeTime (start = Date.parse('2026-01-02T03:04:05.000Z')): FakeTime {
-  const timers = new Set<{ at: number, callback: () => void, unref: () => void }>()
+  const timers = new Set<{ at: number, callback: () => void, holds: boolean, unref: () => void }>()
   const time: FakeTime = {
     now: start,
     clock: () => time.now,
     randomBytes,
     timers: {
       setTimeout (callback, milliseconds) {
-        const timer = { at: time.now + milliseconds, callback, unref () {} }
+        const timer = { at: time.now + milliseconds, callback, holds: true, unref () { timer.holds = false } }
         timers.add(timer)
         return timer
       },
@@ -36,7 +38,8 @@ export function fakeTime (start = Date.parse('2026-01-02T03:04:05.000Z')): FakeT
       }
       time.now = end
     },
-    waiting: () => timers.size
+    waiting: () => timers.size,
+    holding: () => [...timers].filter(({ holds }) => holds).length
   }
   return time
 }
