@@ -29,12 +29,13 @@ export function fakeTime (start = Date.parse('2026-01-02T03:04:05.000Z')): FakeT
     pass (milliseconds) {
       const end = time.now + milliseconds
       for (;;) {
-        let next: { at: number, callback: () => void } | null = null
-        for (const timer of timers) if (timer.at <= end && (next === null || timer.at < next.at)) next = timer
-        if (next === null) break
-        timers.delete(next as never)
-        time.now = next.at
-        next.callback()
+        const due = [...timers].filter(({ at }) => at <= end).sort((one, other) => one.at - other.at)
+        if (due.length === 0) break
+        for (const timer of due) {
+          if (!timers.delete(timer)) continue
+          time.now = Math.max(time.now, timer.at)
+          timer.callback()
+        }
       }
       time.now = end
     },
