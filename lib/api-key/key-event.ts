@@ -1,0 +1,28 @@
+/** What happens to keys, for audit logs: subscribe to the diagnostics channel `causeflow-auth:api-key`. */
+import { channel } from 'node:diagnostics_channel'
+
+interface Happening {
+  /** When, ISO 8601. */
+  at: string
+}
+
+interface HappeningToKey extends Happening {
+  tenantId: string
+  keyId: string
+}
+
+/** One event. It never holds a key, a digest or a secret. */
+export type ApiKeyEvent =
+  | HappeningToKey & { event: 'created', name: string, scopes: readonly string[], by: string | null }
+  | HappeningToKey & { event: 'revoked', by: string | null }
+  | HappeningToKey & { event: 'rotated', replacedBy: string, until: string, by: string | null }
+  | HappeningToKey & { event: 'webhook-secret-rotated', until: string }
+  | Happening & { event: 'all-revoked', tenantId: string, keyIds: readonly string[], by: string | null }
+  | HappeningToKey & { event: 'webhook-secret-unreadable' }
+  | Happening & { event: 'last-use-lost', cause: unknown }
+
+const events = channel('causeflow-auth:api-key')
+
+export function publishKeyEvent (event: ApiKeyEvent): void {
+  if (events.hasSubscribers) events.publish(event)
+}

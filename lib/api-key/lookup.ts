@@ -1,0 +1,220 @@
+/**
+ * From a digest to the key that has it. The cache here never makes a revoked key work: it holds positive answers
+ * only where the store tells of changes, asks at each hit whether it could still hear one, and forgets what it hears of.
+ */
+import { LRUCache } from 'lru-cache'
+import { AuthError } from '../errors.js'
+import type { ApiKeyPrincipal } from '../principal.js'
+import { listenToStore, type KeyChange } from './invalidation.js'
+import { apiKeyPrincipal, apiKeyStatus, type StoredApiKey } from './record.js'
+import type { ApiKeySettings, ApiKeyTools, Timer } from './settings.js'
+import { isLater, storeUnavailable, withinTimeLimit } from './time-limit.js'
+
+/** A key that was active when it was read, for as long as it may be held. */
+export interface ProvedKey {
+  readonly record: StoredApiKey
+  readonly principal: ApiKeyPrincipal
+  /** From when to when it may be used without reading it again, milliseconds; never beyond its own expiry. */
+  readonly since: number
+  readonly until: number
+  /** When its use was last noted. */
+  noted: number
+  /** Its webhook secrets, opened, until the first of them ends; null until somebody asks. */
+  opened: { readonly secrets: readonly string[], readonly until: number } | null
+}
+
+/** Why a digest opens nothing. */
+export type KeyRefusal = 'unknown' | 'revoked' | 'expired'
+
+export interface KeyLookup {
+  /** The key of a digest or the reason why there is none; throws (or rejects with) AUTH_STORE_UNAVAILABLE. */
+  find (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal>
+  /** The key that proved this very principal; null for an object made elsewhere. */
+  keyOf (principal: ApiKeyPrincipal): ProvedKey | null
+  /** What is held: active keys, refusals, loads in the air. */
+  size (): { proved: number, refused: number, loads: number }
+  close (): void
+}
+
+// A refusal is held for a second, to take the weight of a client that repeats itself; and few of them, for
+// the next thing a flood sends is another key.
+const refusalTime = 1000
+const maxRefusals = 1000
+// Without a limit a flood of distinct keys before a slow store is memory without end.
+const maxLoads = 10_000
+// A key that changes each time it is read is answered with "ask again" rather than with a doubtful yes.
+const maxReadings = 4
+
+/** What was heard since a reading began. */
+interface Heard {
+  changed: boolean
+  changedIds: Set<string> | null
+  /** Nobody tells it any more. */
+  over: boolean
+}
+
+export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' | 'timeLimit'>, tools: Pick<ApiKeyTools, 'clock' | 'timers'>): KeyLookup {
+  const { store, cache, timeLimit } = settings
+  const { clock, timers } = tools
+  const channel = store.invalidation ?? null
+
+  const digestOf = new Map<string, string>()
+  const proved = cache && channel
+    ? new LRUCache<string, ProvedKey>({ max: cache.max, dispose: (key) => { digestOf.delete(key.record.keyId) } })
+    : null
+  const refused = cache ? new LRUCache<string, { reason: KeyRefusal, since: number }>({ max: Math.min(cache.max, maxRefusals) }) : null
+  const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard }>()
+  const keys = new WeakMap<ApiKeyPrincipal, ProvedKey>()
+  let sweeping: Timer | null = null
+  let closed = false
+
+  function find (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
+    return held(digest) ?? loads.get(digest)?.answer ?? load(digest)
+  }
+
+  function held (digest: string): ProvedKey | KeyRefusal | undefined {
+    const key = proved?.get(digest)
+    if (key !== undefined) {
+      const now = clock()
+      if (!channel?.healthy) forgetAll()
+      // A clock that was set back must not lengthen the life of an entry: hence the lower bound.
+      else if (now >= key.since && now < key.until) return key
+      else proved?.delete(digest)
+    }
+    const refusal = refused?.get(digest)
+    if (refusal === undefined) return undefined
+    const age = clock() - refusal.since
+    if (age >= 0 && age < refusalTime) return refusal.reason
+    refused?.delete(digest)
+    return undefined
+  }
+
+  function load (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
+    if (loads.size >= maxLoads) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
+    let record
+    try {
+      record = store.findByDigest(digest)
+      if (!isLater(record)) return keep(digest, judge(digest, record))
+    } catch (cause) {
+      throw storeUnavailable(cause)
+    }
+    const heard: Heard = { changed: false, changedIds: null, over: false }
+    const end = () => {
+      if (loads.get(digest)?.heard === heard) loads.delete(digest)
+      heard.over = true
+    }
+    // The first request waits as all the others do, so that one reading and one time limit serve them all.
+    const answer = withinTimeLimit(readUntilSettled(digest, heard, record, end), timeLimit, timers).finally(end)
+    loads.set(digest, { answer, heard })
+    return answer
+  }
+
+  async function readUntilSettled (digest: string, heard: Heard, first: PromiseLike<StoredApiKey | null>, end: () => void): Promise<ProvedKey | KeyRefusal> {
+    let record = await first
+    for (let readings = 1; hasChanged(heard, record); readings++) {
+      if (readings === maxReadings) throw new Error('The key changed while it was read, again and again')
+      heard.changed = false
+      heard.changedIds = null
+      record = await store.findByDigest(digest)
+    }
+    const found = judge(digest, record)
+    // Past its time limit nobody has told this reading of changes, so it is not kept.
+    if (!heard.over) keep(digest, found)
+    // In the same step: a request that comes after a revocation must not join a reading from before it.
+    end()
+    return found
+  }
+
+  function judge (digest: string, record: StoredApiKey | null): ProvedKey | KeyRefusal {
+    if (record === null) return 'unknown'
+    // Neither "no" nor another key's record is an answer: a collation that ignores case, a query that forgot its condition.
+    if (record?.digest !== digest) throw new TypeError('The store answered with something else than the key of this digest')
+    const now = clock()
+    const status = apiKeyStatus(record, now)
+    if (status !== 'active') return status
+    const expiry = record.expiresAt === null ? Infinity : Date.parse(record.expiresAt)
+    const key: ProvedKey = {
+      record,
+      principal: apiKeyPrincipal(record),
+      since: now,
+      until: Math.min(expiry, now + (cache?.ttl ?? 0) * 1000),
+      noted: record.lastUsedAt === null ? 0 : Date.parse(record.lastUsedAt) || 0,
+      opened: null
+    }
+    keys.set(key.principal, key)
+    return key
+  }
+
+  function keep (digest: string, found: ProvedKey | KeyRefusal): ProvedKey | KeyRefusal {
+    // Nobody tells a closed lookup of changes; a request that is still on its way is answered all the same.
+    if (closed) return found
+    if (typeof found === 'string') {
+      refused?.set(digest, { reason: found, since: clock() })
+    } else if (proved !== null && channel?.healthy) {
+      proved.set(digest, found)
+      digestOf.set(found.record.keyId, digest)
+      sweepLater()
+    }
+    return found
+  }
+
+  function forget (change: KeyChange): void {
+    if ('tenantId' in change) return forgetTenant(change.tenantId)
+    const { digest, keyId } = change
+    if (keyId !== undefined) {
+      const known = digestOf.get(keyId)
+      if (known !== undefined) proved?.delete(known)
+    }
+    if (digest !== undefined) {
+      proved?.delete(digest)
+      refused?.delete(digest)
+      const load = loads.get(digest)
+      if (load !== undefined) load.heard.changed = true
+    } else if (keyId !== undefined) {
+      // Whose digest this is only the answers in the air will tell.
+      for (const { heard } of loads.values()) (heard.changedIds ??= new Set()).add(keyId)
+    }
+  }
+
+  function forgetTenant (tenantId: string): void {
+    for (const [digest, key] of proved?.entries() ?? []) if (key.record.tenantId === tenantId) proved?.delete(digest)
+    for (const { heard } of loads.values()) heard.changed = true
+  }
+
+  function forgetAll (): void {
+    proved?.clear()
+    refused?.clear()
+    for (const { heard } of loads.values()) heard.changed = true
+  }
+
+  // An entry that nobody asks for again would keep its opened secrets in memory.
+  function sweepLater (): void {
+    if (sweeping !== null || cache === null) return
+    sweeping = timers.setTimeout(() => {
+      sweeping = null
+      const now = clock()
+      for (const [digest, key] of proved?.entries() ?? []) if (now >= key.until) proved?.delete(digest)
+      if (proved !== null && proved.size > 0) sweepLater()
+    }, cache.ttl * 1000)
+    sweeping.unref()
+  }
+
+  const stopListening = listenToStore(store, { onInvalidated: forget, onReset: forgetAll })
+
+  return {
+    find,
+    keyOf: (principal) => keys.get(principal) ?? null,
+    size: () => ({ proved: proved?.size ?? 0, refused: refused?.size ?? 0, loads: loads.size }),
+    close () {
+      closed = true
+      stopListening()
+      forgetAll()
+      if (sweeping !== null) timers.clearTimeout(sweeping)
+      sweeping = null
+    }
+  }
+}
+
+function hasChanged (heard: Heard, record: StoredApiKey | null): boolean {
+  return heard.changed || (record !== null && heard.changedIds?.has(record?.keyId) === true)
+}

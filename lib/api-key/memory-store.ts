@@ -1,0 +1,121 @@
+/** API keys in the memory of one process: for tests, development, and applications that load their keys at start. */
+import type { InvalidationChannel, InvalidationListener, KeyChange } from './invalidation.js'
+import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from './lifecycle.js'
+import type { StoredApiKey } from './record.js'
+import type { ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './store.js'
+
+/** A store that ends with its process and answers at once. It knows nothing of other processes: do not run two on it. */
+export class MemoryApiKeyStore implements ApiKeyStore {
+  readonly ephemeral = true
+  readonly invalidation: InvalidationChannel
+  readonly #byId = new Map<string, StoredApiKey>()
+  readonly #idOf = new Map<string, string>()
+  readonly #listeners = new Set<InvalidationListener>()
+
+  constructor () {
+    this.invalidation = {
+      healthy: true,
+      subscribe: (listener) => {
+        this.#listeners.add(listener)
+        return () => { this.#listeners.delete(listener) }
+      }
+    }
+  }
+
+  findByDigest (digest: string): StoredApiKey | null {
+    const keyId = this.#idOf.get(digest)
+    return keyId === undefined ? null : this.#byId.get(keyId) ?? null
+  }
+
+  create (record: StoredApiKey, quota: number): 'created' | 'quota-exceeded' {
+    let counted = 0
+    for (const other of this.#ofTenant(record.tenantId)) if (countsTowardQuota(other, record.createdAt)) counted++
+    if (counted >= quota) return 'quota-exceeded'
+    this.#add(record)
+    return 'created'
+  }
+
+  get ({ tenantId, keyId }: KeyName): StoredApiKey | null {
+    const record = this.#byId.get(keyId)
+    return record?.tenantId === tenantId ? record : null
+  }
+
+  list ({ tenantId, cursor, limit }: ListQuery): ListPage {
+    const rest = this.#ofTenant(tenantId)
+      .filter(({ keyId }) => cursor === null || keyId < cursor)
+      .sort((one, other) => one.keyId < other.keyId ? 1 : -1)
+    const records = rest.slice(0, limit)
+    return { records, cursor: rest.length > limit ? records.at(-1)?.keyId ?? null : null }
+  }
+
+  revoke ({ tenantId, keyId, at, by }: Revocation): 'revoked' | 'already-revoked' | 'not-found' {
+    const record = this.get({ tenantId, keyId })
+    if (record === null) return 'not-found'
+    if (record.revokedAt !== null) return 'already-revoked'
+    this.#change(revokeRecord(record, { at, by }))
+    return 'revoked'
+  }
+
+  rotate (rotation: Rotation): 'rotated' | 'conflict' | 'not-found' {
+    const { tenantId, keyId, replacement } = rotation
+    const record = this.get({ tenantId, keyId })
+    if (record === null) return 'not-found'
+    const predecessor = record.rotatedFrom === null ? null : this.get({ tenantId, keyId: record.rotatedFrom })
+    const replaced = rotateRecord(record, predecessor, rotation)
+    if (replaced === 'conflict') return 'conflict'
+    this.#add(replacement)
+    this.#change(replaced)
+    return 'rotated'
+  }
+
+  replaceSecrets (replacement: SecretReplacement): 'replaced' | 'conflict' | 'not-found' {
+    const record = this.get(replacement)
+    if (record === null) return 'not-found'
+    const changed = replaceSecrets(record, replacement)
+    if (changed === 'conflict') return 'conflict'
+    this.#change(changed)
+    return 'replaced'
+  }
+
+  revokeAll ({ tenantId, createdBefore, at, by }: RevokeAllQuery): readonly string[] {
+    const revoked = this.#ofTenant(tenantId).filter(({ revokedAt, createdAt }) =>
+      revokedAt === null && (createdBefore === null || Date.parse(createdAt) < Date.parse(createdBefore)))
+    for (const record of revoked) this.#change(revokeRecord(record, { at, by }))
+    return revoked.map(({ keyId }) => keyId)
+  }
+
+  touch (uses: readonly KeyUse[]): void {
+    for (const { keyId, usedAt } of uses) {
+      const record = this.#byId.get(keyId)
+      if (record === undefined || (record.lastUsedAt !== null && Date.parse(record.lastUsedAt) >= Date.parse(usedAt))) continue
+      this.#byId.set(keyId, frozen({ ...record, lastUsedAt: usedAt }))
+    }
+  }
+
+  #ofTenant (tenantId: string): StoredApiKey[] {
+    return [...this.#byId.values()].filter((record) => record.tenantId === tenantId)
+  }
+
+  #add (record: StoredApiKey): void {
+    if (this.#byId.has(record.keyId) || this.#idOf.has(record.digest)) throw new Error('The key id or the digest is already in the store')
+    this.#idOf.set(record.digest, record.keyId)
+    this.#change(record)
+  }
+
+  #change (record: StoredApiKey): void {
+    this.#byId.set(record.keyId, frozen(record))
+    const change: KeyChange = { digest: record.digest, keyId: record.keyId }
+    for (const listener of this.#listeners) listener.onInvalidated(change)
+  }
+}
+
+// A copy that nobody can change: what a caller does to its own object, or to an answer, is not done to the store.
+function frozen (record: StoredApiKey): StoredApiKey {
+  return deepFreeze(structuredClone(record))
+}
+
+function deepFreeze<T> (value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const part of Object.values(value)) deepFreeze(part)
+  return Object.freeze(value)
+}

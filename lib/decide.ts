@@ -1,0 +1,256 @@
+/**
+ * Decides: a compiled rule and what a request presented go in, proved or refused comes out.
+ * Nothing here knows HTTP or Fastify. Refusals are thrown as AuthError; an answer is a promise only
+ * where a verifier or a check had to wait.
+ */
+import { AuthError } from './errors.js'
+import type { Branch, CompiledRule, Kind, Step } from './compiled-rule.js'
+import type { ApiKeyPrincipal, JwtPrincipal, Principal, Scheme, WebhookPrincipal } from './principal.js'
+
+/** What a request presented, of the kinds that the rule mentions. */
+export interface Presented {
+  /** The URL's parameters, for the binding of tenants. */
+  readonly params: unknown
+  /** Handed to checks; nothing else looks into it. */
+  readonly request: unknown
+  /** The bits of the kinds presented. */
+  readonly kinds: number
+  /** Two credentials of one kind that the rule takes. */
+  readonly duplicate: boolean
+  /** A token that cannot even be assigned to an issuer: verifying it is to refuse it. */
+  readonly badToken: AuthError | null
+  /** A token of a configured issuer that the rule does not mention. */
+  readonly foreignToken: boolean
+  token (): JwtPrincipal | Promise<JwtPrincipal>
+  apiKey (): ApiKeyPrincipal | Promise<ApiKeyPrincipal>
+  /** Reads a signature's headers and finds its secrets, before the body is read. */
+  open (kind: Extract<Kind, { scheme: 'webhook' }>, names: readonly string[], proved: Principal | null): Opened | Promise<Opened>
+}
+
+/** A signature that waits for its body. */
+export interface Opened {
+  verify (body: Buffer): WebhookPrincipal
+}
+
+/** A satisfied rule. */
+export interface Proof {
+  readonly pending: false
+  /** Null where nothing was asked for, or nothing was presented to an optional rule. */
+  readonly principal: Principal | null
+  /** What each credential of several proved; null where there is one at most. */
+  readonly proofs: readonly Principal[] | null
+}
+
+/** A rule that is satisfied but for its signature. */
+export interface Pending {
+  readonly pending: true
+  conclude (body: Buffer): Proof | Promise<Proof>
+}
+
+const nobody: Proof = Object.freeze({ pending: false, principal: null, proofs: null })
+
+/** Decides as far as can be without the body: proved, or pending until its bytes are there. */
+export function decide (rule: CompiledRule, presented: Presented): Proof | Pending | Promise<Proof | Pending> {
+  if (rule.standing === 'public') return nobody
+  if (rule.standing === 'deny') throw new AuthError('AUTH_DENIED', 'denied')
+  if (presented.duplicate) throw new AuthError('AUTH_CREDENTIAL_AMBIGUOUS', 'duplicate')
+  if (presented.badToken !== null) throw presented.badToken
+  const { kinds } = presented
+  const evidence: Evidence = { token: null, apiKey: null, webhooks: null }
+  // The token first: a key is not looked up for a request whose token is bad.
+  if ((kinds & tokenBits(rule)) !== 0) {
+    const token = presented.token()
+    if (isPromise(token)) return token.then((proved) => { evidence.token = proved; return proveKey(rule, presented, evidence) })
+    evidence.token = token
+  }
+  return proveKey(rule, presented, evidence)
+}
+
+interface Evidence {
+  token: JwtPrincipal | null
+  apiKey: ApiKeyPrincipal | null
+  /** By the bit of the kind. */
+  webhooks: Map<number, WebhookPrincipal> | null
+}
+
+function tokenBits (rule: CompiledRule): number {
+  // Issuers have the lowest bits.
+  return (1 << rule.issuerBits.size) - 1
+}
+
+function proveKey (rule: CompiledRule, presented: Presented, evidence: Evidence): Proof | Pending | Promise<Proof | Pending> {
+  if ((presented.kinds & rule.keyBit) !== 0) {
+    const apiKey = presented.apiKey()
+    if (isPromise(apiKey)) return apiKey.then((proved) => { evidence.apiKey = proved; return judge(rule, presented, evidence) })
+    evidence.apiKey = apiKey
+  }
+  return judge(rule, presented, evidence)
+}
+
+function judge (rule: CompiledRule, presented: Presented, evidence: Evidence): Proof | Pending | Promise<Proof | Pending> {
+  const selection = rule.select(presented.kinds)
+  // Before the signature is looked at: no body is read for a request that cannot be let in.
+  if (selection.refuse !== null) throw selection.refuse(presented.foreignToken ? 'issuer-not-accepted' : 'absent')
+  const { branches } = selection
+  // All candidates take exactly what was presented: one with a signature, all with a signature.
+  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(branches, 'before', 0, null, evidence, presented)
+  const standing = satisfiable(branches, 0, [], null, evidence, presented)
+  return isPromise(standing)
+    ? standing.then((left) => openAll(rule, presented, left, evidence))
+    : openAll(rule, presented, standing, evidence)
+}
+
+/** The proof by the first branch whose conditions hold; if none, the refusal of the first. */
+function firstSatisfied (branches: readonly Branch[], stage: 'before' | 'after', index: number, refusal: AuthError | null, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+  for (let i = index; i < branches.length; i++) {
+    const branch = branches[i] as Branch
+    const failed = unmet(branch, branch[stage], 0, evidence, presented)
+    if (isPromise(failed)) {
+      return failed.then((error) => error === null ? proofOf(branch, evidence) : firstSatisfied(branches, stage, i + 1, refusal ?? error, evidence, presented))
+    }
+    if (failed === null) return proofOf(branch, evidence)
+    refusal ??= failed
+  }
+  throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
+}
+
+/** What is left of the candidates of a signed request, and the refusal of the first if it has failed. */
+interface Standing { readonly branches: readonly Branch[], readonly refusal: AuthError | null }
+
+function satisfiable (branches: readonly Branch[], index: number, left: readonly Branch[], refusal: AuthError | null, evidence: Evidence, presented: Presented): Standing | Promise<Standing> {
+  for (let i = index; i < branches.length; i++) {
+    const branch = branches[i] as Branch
+    const failed = unmet(branch, branch.before, 0, evidence, presented)
+    if (isPromise(failed)) {
+      const before = left
+      return failed.then((error) => satisfiable(branches, i + 1, error === null ? [...before, branch] : before, refusal ?? error, evidence, presented))
+    }
+    if (failed === null) left = [...left, branch]
+    refusal ??= failed
+  }
+  if (left.length === 0) throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
+  return { branches: left, refusal }
+}
+
+interface OpenedKind { readonly kind: Extract<Kind, { scheme: 'webhook' }>, readonly opened: Opened }
+
+function openAll (rule: CompiledRule, presented: Presented, standing: Standing, evidence: Evidence): Pending | Promise<Pending> {
+  // The secret of a delivery is its key's, where one was proved.
+  const proved = evidence.apiKey ?? evidence.token
+  const opened: Array<OpenedKind | Promise<OpenedKind>> = rule.webhookKinds
+    .filter(({ bit }) => (presented.kinds & bit) !== 0)
+    .map((kind) => {
+      const names = kind.names.filter((name) => standing.branches.some(({ leaves }) => leaves.some((leaf) => leaf.kind === kind && leaf.names.includes(name))))
+      const open = presented.open(kind, names, proved)
+      return isPromise(open) ? open.then((opened) => ({ kind, opened })) : { kind, opened: open }
+    })
+  const pending = (kinds: readonly OpenedKind[]): Pending => ({ pending: true, conclude: (body) => conclude(kinds, body, standing, evidence, presented) })
+  return opened.some(isPromise) ? Promise.all(opened.map((one) => Promise.resolve(one))).then(pending) : pending(opened as OpenedKind[])
+}
+
+function conclude (kinds: readonly OpenedKind[], body: Buffer, standing: Standing, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+  const webhooks = new Map<number, WebhookPrincipal>()
+  for (const { kind, opened } of kinds) webhooks.set(kind.bit, opened.verify(body))
+  evidence.webhooks = webhooks
+  // Two names of one kind: the branch has to have asked for the one whose secret it was.
+  const branches = standing.branches.filter(({ leaves }) => leaves.every(({ kind, names }) => kind.scheme !== 'webhook' || names.includes(webhooks.get(kind.bit)?.source ?? '')))
+  if (branches.length === 0) throw standing.refusal ?? new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
+  return firstSatisfied(branches, 'after', 0, standing.refusal, evidence, presented)
+}
+
+/** The refusal by the first condition of a branch that does not hold; null where all do. */
+function unmet (branch: Branch, steps: readonly Step[], index: number, evidence: Evidence, presented: Presented): AuthError | null | Promise<AuthError | null> {
+  for (let i = index; i < steps.length; i++) {
+    const step = steps[i] as Step
+    if (step.type === 'agreement') {
+      if (!agree(branch, step.subjects, evidence)) return refusal('AUTH_TENANT_MISMATCH', 'tenant-other', branch.proofs[0] as Scheme)
+      continue
+    }
+    const principal = principalOfLeaf(branch, step.subject, evidence)
+    if (step.type === 'check') {
+      const passed = ask(step, principal, presented)
+      if (isPromise(passed)) {
+        return passed.then((pass) => pass ? unmet(branch, steps, i + 1, evidence, presented) : refusal('AUTH_CHECK_FAILED', 'check', principal.scheme))
+      }
+      if (!passed) return refusal('AUTH_CHECK_FAILED', 'check', principal.scheme)
+      continue
+    }
+    const failed = step.type === 'tenant' ? tenantFault(step, principal, presented) : membershipFault(step, principal)
+    if (failed !== null) return failed
+  }
+  return null
+}
+
+function tenantFault (step: Extract<Step, { type: 'tenant' }>, principal: Principal, { params }: Presented): AuthError | null {
+  const { tenantId, scheme } = principal
+  if (tenantId === null) {
+    if (step.required) return refusal('AUTH_TENANT_REQUIRED', 'tenant-absent', scheme)
+    if (step.param === null || (scheme === 'webhook' && !step.alone)) return null
+    return refusal('AUTH_TENANT_MISMATCH', 'tenant-absent', scheme)
+  }
+  if (step.param === null) return null
+  const asked = (params as Record<string, unknown> | null | undefined)?.[step.param]
+  // An optional parameter may be absent: then nothing says whose route this is.
+  if (typeof asked !== 'string' || asked === '') return refusal('AUTH_TENANT_MISMATCH', 'tenant-parameter', scheme)
+  return asked === tenantId ? null : refusal('AUTH_TENANT_MISMATCH', 'tenant-other', scheme)
+}
+
+function membershipFault (step: Extract<Step, { type: 'roles' | 'scopes' }>, principal: Principal): AuthError | null {
+  if (step.type === 'roles') {
+    const roles: readonly string[] = principal.roles
+    return step.values.some((role) => roles.includes(role)) ? null : refusal('AUTH_ROLE_REQUIRED', 'role', principal.scheme)
+  }
+  const scopes: readonly string[] = principal.scopes
+  return step.values.every((scope) => scopes.includes(scope))
+    ? null
+    : new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: [principal.scheme], scopes: step.values })
+}
+
+/** Whether a check passes. Only `true` does: a forgotten return or a truthy object is no consent. */
+function ask (step: Extract<Step, { type: 'check' }>, principal: Principal, { request }: Presented): boolean | Promise<boolean> {
+  let answer: unknown
+  try {
+    answer = step.check.check(principal, request)
+  } catch (cause) {
+    throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause })
+  }
+  if (!isPromise(answer)) return answer === true
+  return Promise.resolve(answer).then((value) => value === true, (cause: unknown) => { throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause }) })
+}
+
+function agree (branch: Branch, subjects: readonly number[], evidence: Evidence): boolean {
+  let tenant: string | null = null
+  for (const subject of subjects) {
+    const { tenantId } = principalOfLeaf(branch, subject, evidence)
+    if (tenantId === null) continue
+    if (tenant !== null && tenant !== tenantId) return false
+    tenant = tenantId
+  }
+  return true
+}
+
+function principalOfLeaf (branch: Branch, index: number, evidence: Evidence): Principal {
+  const { kind } = branch.leaves[index] as Branch['leaves'][number]
+  switch (kind.scheme) {
+    case 'jwt': return evidence.token as Principal
+    case 'apiKey': return evidence.apiKey as Principal
+    case 'webhook': return evidence.webhooks?.get(kind.bit) as Principal
+  }
+}
+
+function proofOf (branch: Branch, evidence: Evidence): Proof {
+  if (branch.principal < 0) return nobody
+  const principal = principalOfLeaf(branch, branch.principal, evidence)
+  if (branch.proofs.length === 1) return { pending: false, principal, proofs: null }
+  const proofs = branch.leaves.map((_, index) => principalOfLeaf(branch, index, evidence))
+  // Frozen like what it is copied from: one request's principal is never another's to change.
+  return { pending: false, principal: Object.freeze({ ...principal, proofs: branch.proofs }), proofs }
+}
+
+function refusal (code: 'AUTH_ROLE_REQUIRED' | 'AUTH_TENANT_REQUIRED' | 'AUTH_TENANT_MISMATCH' | 'AUTH_CHECK_FAILED', reason: 'role' | 'tenant-absent' | 'tenant-other' | 'tenant-parameter' | 'check', scheme: Scheme): AuthError {
+  return new AuthError(code, reason, { schemes: [scheme] })
+}
+
+function isPromise<T> (value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}

@@ -1,0 +1,73 @@
+/** From an Authorization header to the parts of a token, none of which is to be trusted yet. */
+import { isUtf8 } from 'node:buffer'
+import { AuthError } from '../errors.js'
+
+/** A token taken apart. Nothing in it is verified. */
+export interface UnverifiedToken {
+  readonly raw: string
+  readonly header: Readonly<Record<string, unknown>>
+  readonly payload: Record<string, unknown>
+  /** The `iss` claim; empty where it is not a string. Fit only to look up a configured issuer by exact match. */
+  readonly issuer: string
+}
+
+/** Characters. Node takes headers of 16 kB; a session token has about 1 kB. */
+const maxLength = 8192
+
+/**
+ * The bearer credential of an Authorization header; null where the header is of another scheme.
+ * Whether it is a token, an API key or nonsense is not looked at. Throws AUTH_TOKEN_MALFORMED where it is not one credential.
+ */
+export function readBearer (authorization: string): string | null {
+  // A scheme ends where its token characters end (RFC 9110 §5.6.2): `Bearer,` is a bad Bearer, `Bearerish` another scheme.
+  if (!/^bearer(?![\w!#$%&'*+.^`|~-])/i.test(authorization)) return null
+  if (authorization.length > maxLength + 7) throw malformed('size')
+  const credential = authorization.slice(7)
+  // RFC 6750 §2.1. It has no space in it, so a second one before it is refused as well.
+  if (authorization[6] !== ' ' || !/^[\w.~+/-]+=*$/.test(credential)) throw malformed('form')
+  return credential
+}
+
+/** Takes a token apart: form and JSON only. Throws AUTH_TOKEN_MALFORMED. */
+export function parseToken (token: string): UnverifiedToken {
+  if (token.length > maxLength) throw malformed('size')
+  const first = token.indexOf('.')
+  const second = token.indexOf('.', first + 1)
+  // Three parts, each of base64url without padding; an unsigned token's last part is empty.
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw malformed(second === -1 || token.includes('.', second + 1) ? 'form' : 'encoding')
+  if (!isCanonical(token, 0, first) || !isCanonical(token, first + 1, second) || !isCanonical(token, second + 1, token.length)) throw malformed('encoding')
+  const header = readObject(token.slice(0, first), 'header')
+  const payload = readObject(token.slice(first + 1, second), 'form')
+  return { raw: token, header, payload, issuer: typeof payload.iss === 'string' ? payload.iss : '' }
+}
+
+// Bits that belong to no byte would let one signature be written in several ways, and each is a token of its own to a cache.
+const noBitsOfFour = /[AQgw]/
+const noBitsOfTwo = /[AEIMQUYcgkosw048]/
+
+function isCanonical (text: string, start: number, end: number): boolean {
+  const last = text.charAt(end - 1)
+  switch ((end - start) % 4) {
+    case 0: return true
+    case 2: return noBitsOfFour.test(last)
+    case 3: return noBitsOfTwo.test(last)
+    default: return false
+  }
+}
+
+function readObject (part: string, reason: 'header' | 'form'): Record<string, unknown> {
+  const bytes = Buffer.from(part, 'base64url')
+  let value: unknown
+  try {
+    // Otherwise two different texts would become the same string of U+FFFD.
+    if (isUtf8(bytes)) value = JSON.parse(bytes.toString())
+  } catch {
+    // Without its cause: a SyntaxError quotes what it read.
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed(reason)
+  return value as Record<string, unknown>
+}
+
+function malformed (reason: 'size' | 'form' | 'encoding' | 'header'): AuthError {
+  return new AuthError('AUTH_TOKEN_MALFORMED', reason)
+}

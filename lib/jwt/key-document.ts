@@ -1,0 +1,110 @@
+/** Reads an issuer's key set over the network, from configured places only. */
+import { configError } from '../errors.js'
+import type { AuthErrorReason } from '../errors.js'
+
+/** Where an issuer's keys are. */
+export type KeyLocation = { readonly from: 'jwks', readonly url: string } | { readonly from: 'discovery', readonly url: string }
+
+/** Why a key set could not be read. */
+export class KeyDocumentError extends Error {
+  readonly reason: Extract<AuthErrorReason, 'unreachable' | 'time-limit' | 'rejected'>
+  constructor (reason: KeyDocumentError['reason'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.reason = reason
+  }
+}
+KeyDocumentError.prototype.name = 'KeyDocumentError'
+
+/** The largest answer that is read. Clerk's set has about 1 kB. */
+const maxBytes = 1024 * 1024
+/** More members than this are not looked at: each costs about 0.1 ms, and real sets have two or three. */
+const maxKeys = 100
+
+/**
+ * A reader of the members of one issuer's key set. They are not judged, and nothing is kept but the address
+ * that a discovery document named. Rejects with KeyDocumentError.
+ */
+export function createKeyDocument (issuer: string, location: KeyLocation, fetch: typeof globalThis.fetch): (signal: AbortSignal) => Promise<readonly unknown[]> {
+  requireSafe(location.url)
+  let known = location.from === 'jwks' ? location.url : null
+
+  return async function read (signal) {
+    const url = known ?? await discover(signal)
+    // Taken back by any failure below, so that an issuer that moved its keys is found again.
+    if (location.from === 'discovery') known = null
+    const { keys } = await readObject(url, fetch, signal)
+    if (!Array.isArray(keys)) throw new KeyDocumentError('rejected', `${url} has no array "keys"`)
+    if (keys.length === 0) throw new KeyDocumentError('rejected', `${url} has no key`)
+    known = url
+    return keys.slice(0, maxKeys)
+  }
+
+  async function discover (signal: AbortSignal): Promise<string> {
+    const document = await readObject(location.url, fetch, signal)
+    if (document.issuer !== issuer) throw new KeyDocumentError('rejected', `${location.url} is the document of another issuer`)
+    const address = document.jwks_uri
+    // Otherwise whoever can write that document could send us to any address that this host reaches.
+    if (typeof address !== 'string' || originOf(address) === null || originOf(address) !== originOf(issuer)) {
+      throw new KeyDocumentError('rejected', `${location.url} names no jwks_uri on the issuer's origin`)
+    }
+    return address
+  }
+}
+
+async function readObject (url: string, fetch: typeof globalThis.fetch, signal: AbortSignal): Promise<Record<string, unknown>> {
+  let text: string
+  try {
+    // A redirect would lead where no configuration points.
+    const response = await fetch(url, { redirect: 'manual', headers: { accept: 'application/json' }, signal })
+    if (response.status !== 200) {
+      response.body?.cancel().catch(ignore)
+      throw new KeyDocumentError('rejected', `${url} answered ${response.status}`)
+    }
+    text = await readText(url, response)
+  } catch (error) {
+    if (error instanceof KeyDocumentError) throw error
+    throw new KeyDocumentError('unreachable', `${url} could not be read`, { cause: error })
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // Without its cause: a SyntaxError quotes what it read.
+    throw new KeyDocumentError('rejected', `${url} is not JSON`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new KeyDocumentError('rejected', `${url} is not a JSON object`)
+  return value as Record<string, unknown>
+}
+
+/** Counts the bytes as they come, decompressed: 200 MB inside the time limit cost 840 MB of memory when read at once. */
+async function readText (url: string, response: Response): Promise<string> {
+  const reader = response.body?.getReader()
+  if (reader === undefined) throw new KeyDocumentError('rejected', `${url} answered without a body`)
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return Buffer.concat(chunks).toString('utf8')
+    size += value.byteLength
+    if (size > maxBytes) {
+      reader.cancel().catch(ignore)
+      throw new KeyDocumentError('rejected', `${url} is larger than ${maxBytes} bytes`)
+    }
+    chunks.push(value)
+  }
+}
+
+function requireSafe (url: string): void {
+  if (originOf(url) === null) throw configError('option', `The keys of an issuer are read over https, or http on this machine: ${url} is neither`)
+}
+
+/** The origin of an address that may be asked; null for any other. */
+function originOf (address: string): string | null {
+  if (!URL.canParse(address)) return null
+  const url = new URL(address)
+  if (url.username !== '' || url.password !== '') return null
+  if (url.protocol === 'https:') return url.origin
+  return url.protocol === 'http:' && /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname) ? url.origin : null
+}
+
+function ignore (): void {}

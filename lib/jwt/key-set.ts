@@ -1,0 +1,260 @@
+/**
+ * An issuer's key set: when to ask for it, what to believe, and for how long.
+ *
+ * The set is read as a whole and replaced at once. Requests drive it: whoever asks for a key also sees to it that the
+ * set is young enough, so nothing runs while nobody asks, and no timer is left behind but a time limit.
+ */
+import { channel } from 'node:diagnostics_channel'
+import { AuthError } from '../errors.js'
+import type { Algorithm } from './algorithm.js'
+import { createKeyDocument, KeyDocumentError } from './key-document.js'
+import type { KeyLocation } from './key-document.js'
+import { createKeyJudge } from './verification-key.js'
+import type { VerificationKey } from './verification-key.js'
+
+/** The keys of one issuer. */
+export interface KeySource {
+  /** Whether keys are told apart by their ids; without, every token's key id is ignored. */
+  readonly named: boolean
+  /** The keys under an id, never none. Throws, or rejects with, AUTH_TOKEN_INVALID or AUTH_KEY_SET_UNAVAILABLE. */
+  find (keyId: string): readonly VerificationKey[] | Promise<readonly VerificationKey[]>
+  /**
+   * For a signature that none of `tried` verifies: the keys that meanwhile came under their id, or none. Asks the issuer
+   * at most once a cooldown; null when nothing can be learned now. Never rejects.
+   */
+  doubt (keyId: string, tried: readonly VerificationKey[]): Promise<readonly VerificationKey[]> | null
+  /** Whether what the key once verified still stands. */
+  confirm (key: VerificationKey): boolean | Promise<boolean>
+  /** Reads the keys if there are none; rejects with AUTH_KEY_SET_UNAVAILABLE. */
+  warm (): Promise<void>
+  /** Ends what is under way; nothing is asked afterwards. */
+  close (): void
+}
+
+/** Seconds. */
+export interface KeySetTimes {
+  /** The age at which a set must be read again. */
+  readonly maxAge: number
+  /** The least time between two attempts to read it, whatever the first gave. */
+  readonly cooldown: number
+  /** For one attempt, from the first byte sent to the last received. */
+  readonly timeLimit: number
+  /** How long after maxAge the keys serve while the issuer fails. */
+  readonly staleFor: number
+}
+
+/** What a subscriber of the diagnostics channel `causeflow-auth:key-set` receives. It holds no key and no token. */
+export type KeySetEvent = { readonly issuer: string } & KeySetNews
+type KeySetNews =
+  | { readonly event: 'fetched', readonly keyIds: readonly string[], readonly refused: ReadonlyArray<{ keyId: unknown, why: string }> }
+  | { readonly event: 'failed', readonly reason: string, readonly cause: unknown, readonly failures: number, readonly retryIn: number }
+  | { readonly event: 'stale', readonly age: number }
+  | { readonly event: 'rotated', readonly added: readonly string[], readonly removed: readonly string[] }
+
+export interface KeySetTools { readonly clock: () => number, readonly fetch: typeof fetch, readonly random: () => number }
+
+const events = channel('causeflow-auth:key-set')
+/** Of one id. Clerk gives a new key the old one's id, and an issuer that changes over shows both. */
+const maxKeysOfOneId = 4
+/** Failures make the cooldown grow up to this, in milliseconds, so that an issuer that recovers is found soon. */
+const maxBackoff = 300_000
+
+/** The key set of an issuer that publishes one. `name` is for events only. */
+export function createKeySet (
+  settings: { name: string, issuer: string, location: KeyLocation, algorithms: readonly Algorithm[], times: KeySetTimes },
+  { clock, fetch, random }: KeySetTools
+): KeySource {
+  const read = createKeyDocument(settings.issuer, settings.location, fetch)
+  const judge = createKeyJudge(settings.issuer, settings.algorithms)
+  const maxAge = settings.times.maxAge * 1000
+  const cooldown = settings.times.cooldown * 1000
+  const timeLimit = settings.times.timeLimit * 1000
+  const staleFor = settings.times.staleFor * 1000
+
+  let keys: Map<string, readonly VerificationKey[]> | null = null
+  let readAt = 0
+  let refreshAfter = 0
+  let attemptedAt = -Infinity
+  let wait = 0
+  let failures = 0
+  let failure: unknown
+  let flight: Promise<void> | null = null
+  let toldStale = false
+  const closing = new AbortController()
+
+  return { named: true, find, doubt, confirm, warm, close: () => closing.abort(new KeyDocumentError('unreachable', 'The application is closing')) }
+
+  function find (keyId: string): readonly VerificationKey[] | Promise<readonly VerificationKey[]> {
+    const young = tend()
+    if (young !== null) return young.then(() => settle(keyId))
+    const held = look(keyId)
+    if (held !== null) return held
+    const asked = attempt()
+    if (asked !== null) return asked.then(() => settle(keyId))
+    throw unknown(keyId)
+  }
+
+  function doubt (keyId: string, tried: readonly VerificationKey[]): Promise<readonly VerificationKey[]> | null {
+    // While the issuer fails a forger could make every request wait for it.
+    const asked = flight !== null && failures > 0 ? null : attempt()
+    return asked?.then(() => (look(keyId) ?? []).filter((key) => !tried.includes(key))) ?? null
+  }
+
+  function confirm (key: VerificationKey): boolean | Promise<boolean> {
+    const young = tend()
+    return young === null ? stands(key) : young.then(() => stands(key))
+  }
+
+  async function warm (): Promise<void> {
+    if (keys === null) await attempt()
+    if (keys === null || keys.size === 0) throw unavailable()
+  }
+
+  /** Sees to it that what is held is young enough: null when it can be used at once. */
+  function tend (): Promise<void> | null {
+    const now = clock()
+    const age = now - readAt
+    // A clock that was set back makes the age negative: better asked once too often than never.
+    if (keys !== null && age >= 0 && age < refreshAfter) return null
+    const refresh = attempt()
+    if (keys !== null && age >= 0 && age < maxAge) return null
+    if (failures === 0) return refresh
+    // The issuer fails: known keys serve while it is asked again behind the request's back.
+    if (keys !== null && !toldStale && events.hasSubscribers) publish({ event: 'stale', age: age / 1000 })
+    toldStale = keys !== null
+    return null
+  }
+
+  /** The attempt under way, or a new one where the cooldown allows it; otherwise null. */
+  function attempt (): Promise<void> | null {
+    if (flight !== null || closing.signal.aborted) return flight
+    const since = clock() - attemptedAt
+    if (since >= 0 && since < wait) return null
+    attemptedAt = clock()
+    wait = cooldown
+    flight = limited(timeLimit, closing.signal, load).then(adopt, fail).finally(() => { flight = null })
+    return flight
+  }
+
+  async function load (signal: AbortSignal): Promise<Verdict> {
+    const verdict: Verdict = { keys: [], refused: [] }
+    for (const jwk of await read(signal)) {
+      try {
+        verdict.keys.push(await judge(jwk))
+      } catch (error) {
+        verdict.refused.push({ keyId: (jwk as { kid?: unknown } | null)?.kid ?? null, why: error instanceof Error ? error.message : 'it is not readable' })
+      }
+    }
+    return verdict
+  }
+
+  function adopt ({ keys: read, refused }: Verdict): void {
+    const before = keys ?? new Map<string, readonly VerificationKey[]>()
+    const next = new Map<string, VerificationKey[]>()
+    const added: string[] = []
+    for (const key of read) {
+      const known = before.get(key.keyId)?.find((candidate) => sameKey(candidate, key))
+      const list = next.get(key.keyId) ?? []
+      if (list.length === maxKeysOfOneId || list.some((candidate) => sameKey(candidate, key))) continue
+      // The same object for the same key: tokens verified by it stay verified.
+      list.push(known ?? key)
+      next.set(key.keyId, list)
+      if (known === undefined) added.push(key.keyId)
+    }
+    const removed: string[] = []
+    for (const key of [...before.values()].flat()) {
+      if (next.get(key.keyId)?.includes(key)) continue
+      key.live = false
+      removed.push(key.keyId)
+    }
+    const first = keys === null
+    keys = next
+    readAt = clock()
+    // Before the end, so that no request waits; not at one moment for all processes.
+    refreshAfter = maxAge * (0.75 + 0.15 * random())
+    toldStale = false
+    if (events.hasSubscribers) {
+      publish({ event: 'fetched', keyIds: [...next.keys()], refused })
+      if (!first && added.length + removed.length > 0) publish({ event: 'rotated', added, removed })
+    }
+    // It was an answer, so the keys that it lacks are dead; but nobody's token can be judged by it.
+    if (next.size === 0) return fail(new KeyDocumentError('rejected', 'None of the keys can be used'))
+    failures = 0
+    failure = undefined
+  }
+
+  function fail (error: unknown): void {
+    failure = error
+    failures++
+    if (failures > 1) wait = Math.max(cooldown, Math.min(cooldown * 2 ** (failures - 1), maxBackoff)) * (1 + 0.25 * random())
+    if (events.hasSubscribers) publish({ event: 'failed', reason: reasonOf(error), cause: error, failures, retryIn: wait / 1000 })
+  }
+
+  function settle (keyId: string): readonly VerificationKey[] {
+    const held = look(keyId)
+    if (held === null) throw unknown(keyId)
+    return held
+  }
+
+  function look (keyId: string): readonly VerificationKey[] | null {
+    return outdated() ? null : keys?.get(keyId) ?? null
+  }
+
+  function stands (key: VerificationKey): boolean {
+    return key.live && !outdated()
+  }
+
+  function outdated (): boolean {
+    return clock() - readAt >= maxAge + staleFor
+  }
+
+  function unknown (keyId: string): AuthError {
+    const sure = keys !== null && failures === 0 && !outdated() && !closing.signal.aborted
+    return sure && !keys?.has(keyId) ? new AuthError('AUTH_TOKEN_INVALID', 'key-unknown') : unavailable()
+  }
+
+  function unavailable (): AuthError {
+    const retryAfter = Math.max(1, Math.ceil((attemptedAt + wait - clock()) / 1000))
+    return new AuthError('AUTH_KEY_SET_UNAVAILABLE', reasonOf(failure), { cause: failure, retryAfter })
+  }
+
+  function publish (news: KeySetNews): void {
+    const event: KeySetEvent = { issuer: settings.name, ...news }
+    events.publish(event)
+  }
+}
+
+/** The one key, or secret, of an issuer that publishes none. */
+export function createFixedKey (key: VerificationKey): KeySource {
+  const keys = [key]
+  return { named: false, find: () => keys, doubt: () => null, confirm: () => true, warm: async () => {}, close: () => {} }
+}
+
+interface Verdict { keys: VerificationKey[], refused: Array<{ keyId: unknown, why: string }> }
+
+function sameKey (one: VerificationKey, other: VerificationKey): boolean {
+  return one.pem === other.pem && one.algorithms.length === other.algorithms.length && one.algorithms.every((algorithm, index) => algorithm === other.algorithms[index])
+}
+
+function reasonOf (error: unknown): KeyDocumentError['reason'] {
+  return error instanceof KeyDocumentError ? error.reason : 'unreachable'
+}
+
+/** Ends the work when the time is over or the end is signalled, even where the work does not listen to its signal. */
+function limited<T> (milliseconds: number, end: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  return new Promise((resolve, reject) => {
+    const stop = (error: KeyDocumentError): void => {
+      reject(error)
+      controller.abort(error)
+    }
+    const onEnd = (): void => { stop(end.reason as KeyDocumentError) }
+    const timer = setTimeout(() => { stop(new KeyDocumentError('time-limit', `No answer within ${milliseconds} ms`)) }, milliseconds)
+    timer.unref()
+    end.addEventListener('abort', onEnd, { once: true })
+    work(controller.signal).then(resolve, reject).finally(() => {
+      clearTimeout(timer)
+      end.removeEventListener('abort', onEnd)
+    })
+  })
+}

@@ -1,0 +1,67 @@
+/** The claims that RFC 7519 registers, and `azp`: the checks that are the same whatever the token is for. */
+import { AuthError } from '../errors.js'
+import type { AuthErrorReason } from '../errors.js'
+
+export interface RegisteredClaimsSettings {
+  readonly issuer: string
+  /** null: the tokens carry none, and one that is there is not looked at. */
+  readonly audience: readonly string[] | null
+  readonly authorizedParties: readonly string[] | null
+  readonly azp: 'require' | 'ifPresent' | 'off'
+  /** Seconds. */
+  readonly clockTolerance: number
+}
+
+/** The registered claims of a token once they are checked. */
+export interface RegisteredClaims { readonly iss: string, readonly sub: string, readonly exp: number }
+
+/**
+ * Checks the types and values of the registered claims. Times are looked at by checkTimes, after the issuer's own claims.
+ * Throws AUTH_TOKEN_CLAIMS.
+ */
+export function checkRegistered (claims: Record<string, unknown>, settings: RegisteredClaimsSettings): RegisteredClaims {
+  const { iss, sub, aud, exp, nbf, iat, azp } = claims
+  if (iss !== settings.issuer || typeof iss !== 'string') throw refused('issuer')
+  if (typeof sub !== 'string' || sub === '') throw refused('subject')
+  // JSON has no NaN, but 1e999 is Infinity.
+  if (!Number.isFinite(exp)) throw refused('claims')
+  if ((nbf !== undefined && !Number.isFinite(nbf)) || (iat !== undefined && !Number.isFinite(iat))) throw refused('claims')
+  if (settings.audience !== null && !isFor(aud, settings.audience)) throw refused('audience')
+  if (!isParty(azp, settings)) throw refused('azp')
+  return { iss, sub, exp: exp as number }
+}
+
+/** Checks the times of claims that checkRegistered accepted. `now` is in milliseconds. Throws AUTH_TOKEN_EXPIRED or AUTH_TOKEN_CLAIMS. */
+export function checkTimes (claims: Record<string, unknown>, now: number, tolerance: number): void {
+  const { exp, nbf, iat } = claims as { exp: number, nbf?: number, iat?: number }
+  if (now >= deadlineOf(exp, tolerance)) throw expired()
+  const latest = now / 1000 + tolerance
+  if (nbf !== undefined && nbf > latest) throw refused('not-yet-valid')
+  if (iat !== undefined && iat > latest) throw refused('issued-in-future')
+}
+
+/** The first millisecond at which a token is expired. */
+export function deadlineOf (exp: number, tolerance: number): number {
+  return (exp + tolerance) * 1000
+}
+
+/** The refusal of a token that was good once. */
+export function expired (): AuthError {
+  return new AuthError('AUTH_TOKEN_EXPIRED', 'expired')
+}
+
+function isFor (aud: unknown, audience: readonly string[]): boolean {
+  if (typeof aud === 'string') return audience.includes(aud)
+  // One member that is no string makes the whole claim another thing than RFC 7519 §4.1.3 describes.
+  return Array.isArray(aud) && aud.every((one) => typeof one === 'string') && aud.some((one) => audience.includes(one as string))
+}
+
+function isParty (azp: unknown, { authorizedParties, azp: mode }: RegisteredClaimsSettings): boolean {
+  if (mode === 'off') return true
+  if (azp === undefined) return mode === 'ifPresent'
+  return typeof azp === 'string' && azp !== '' && (authorizedParties === null || authorizedParties.includes(azp))
+}
+
+function refused (reason: AuthErrorReason): AuthError {
+  return new AuthError('AUTH_TOKEN_CLAIMS', reason)
+}

@@ -1,0 +1,289 @@
+/**
+ * The rim: the only file that adds anything to Fastify. An `onRequest` hook decides all that needs no body, private
+ * content-type parsers verify a signature before anything parses its body, and a `preValidation` hook and the wrapped
+ * handler refuse whatever reached them undecided.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { decide, type Pending, type Proof } from './decide.js'
+import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
+import { AuthError, configError, isAuthError } from './errors.js'
+import { registerSignatureCheck } from './fastify-jwt.js'
+import { createGuard, decideHere, type Guard } from './guard.js'
+import { Presentation } from './presentation.js'
+import { kProofs, type Principal } from './principal.js'
+import { decisionStart, publishDecision, refuse } from './refusal.js'
+import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
+import { accept, kBody, kProved, stateOf } from './request-state.js'
+import { planRoute, recordRoute, type Plan, type RouteRecord } from './route.js'
+import { auth, type AuthRule } from './rule.js'
+import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
+import { hasBody } from './webhook/raw-body.js'
+import type { ApiKeys } from './api-key/manage.js'
+import type { CauseflowAuthOptions } from './options.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    causeflowAuth: CauseflowAuth
+  }
+  interface FastifyRequest {
+    /** The verified party; null where the route's rule asks for nobody, or nobody came. */
+    principal: Principal | null
+    /** The body's bytes as they were received, on routes that check a signature and on those with `config: { rawBody: true }`. */
+    rawBody: Buffer | null
+  }
+  interface FastifyContextConfig {
+    /** Which credential the route takes. Default: the `default` option of the plugin. */
+    auth?: AuthRule
+    /** Keeps the received bytes in `request.rawBody`. Default: false; signed routes keep them anyway. */
+    rawBody?: boolean
+  }
+}
+
+/** A route and its rule in words. */
+export interface RouteDescription {
+  method: string | string[]
+  url: string
+  rule: string
+}
+
+/** `fastify.causeflowAuth`. */
+export interface CauseflowAuth {
+  /** A hook that puts a rule on a route: `preHandler: app.causeflowAuth.require(auth.jwt())`. It is enforced in onRequest. */
+  require (rule: AuthRule): Guard
+  /** `require(auth.jwt())`. */
+  readonly jwt: Guard
+  /** `require(auth.apiKey())`. */
+  readonly apiKey: Guard
+  /** `require(auth.webhook())`. */
+  readonly webhook: Guard
+  /**
+   * Decides a rule for a request, here and now, without touching the request. Rejects with an AuthError. A rule with a
+   * signature is undecidable here: the body may have been read already.
+   */
+  authenticate (request: FastifyRequest, rule: AuthRule): Promise<Principal | null>
+  /** Every route that was registered after the plugin, with its rule in words. */
+  routes (): RouteDescription[]
+  /** The API keys of the configured store. */
+  readonly apiKeys: ApiKeys
+}
+
+const kRoute = Symbol('causeflow-auth.route')
+const kWrapped = Symbol('causeflow-auth.wrapped')
+
+/** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
+const drainedAtMost = 65_536
+
+async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions): Promise<void> {
+  if (Object.hasOwn(fastify, 'causeflowAuth')) {
+    throw configError('registration', 'causeflowAuth is registered twice in one scope. Give all options to one registration, or register again in a child scope')
+  }
+  const parent = registrationOf(fastify)
+  const early = parent === null ? earlyRoutes(fastify) : []
+  const registration = await createRegistration(options, parent, (algorithms) => registerSignatureCheck(fastify, algorithms))
+  const records: RouteRecord[] = []
+  const earlyPlans = new WeakMap<object, EarlyPlan>()
+
+  const api = createApi(registration, records)
+  keepRegistration(api, registration)
+  fastify.decorate('causeflowAuth', api)
+  if (parent === null) decorateRequest(fastify)
+  addLabels(fastify, registration)
+
+  fastify.addHook('onRoute', function (this: FastifyInstance, route) {
+    const config = (route.config ?? {}) as Record<PropertyKey, unknown>
+    const known = config[kRoute] as RouteRecord | undefined
+    // A parent's registration was here first; but a config copied from another route brings that route's record along.
+    if (known?.instance === this && known.url === route.url && known.method === route.method) return
+    const record = recordRoute(this, route)
+    records.push(record)
+    route.config = { ...config, [kRoute]: record } as NonNullable<RouteOptions['config']>
+    route.handler = wrapHandler(route.handler, record)
+    addLabels(this, registration, record.declared)
+  })
+
+  fastify.addHook('onReady', async function () {
+    for (const record of records) compileRecord(record)
+    if (registration.bare && parent === null) {
+      fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
+    }
+    if (early.length > 0) {
+      fastify.log.warn({ routes: early }, `Routes were registered before causeflowAuth had loaded: ${early.join(', ')}. They are guarded all the same, but cannot check signatures. Write await app.register(causeflowAuth) before them; the order is @fastify/cors, causeflowAuth, then everything with routes`)
+    }
+    await warmUp(registration, fastify)
+  })
+  fastify.addHook('onClose', () => registration.close())
+
+  fastify.addHook('onRequest', function causeflowAuthRequest (request, reply, done) {
+    const plan = planOf(request)
+    if (plan === null) return done()
+    if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
+    decideRequest(plan, request, reply, done)
+  })
+  fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
+    if (stateOf(request)[kProved]) return done()
+    const plan = planOf(request)
+    if (plan === null) return done()
+    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+  })
+  fastify.addHook('onError', function causeflowAuthBody (request, reply, _error, done) {
+    const body = stateOf(request)[kBody]
+    if (body?.plan.registration === registration) {
+      body.relabelled.restore()
+      // Fastify closes after a parser's error, for the client might go on sending. Here nothing is left to send.
+      if (body.read && reply.getHeader('connection') === 'close') reply.removeHeader('connection')
+      release(body, request)
+    }
+    done()
+  })
+  // Only where it has work to do: with a hook on its responses, a request costs a listener more.
+  if (registration.settings.webhook.some(({ replay }) => replay !== null)) {
+    fastify.addHook('onResponse', function causeflowAuthDelivery (request, reply, done) {
+      const body = stateOf(request)[kBody]
+      if (body?.plan.registration === registration && (reply.statusCode >= 500 || !reply.raw.writableFinished)) release(body, request)
+      done()
+    })
+  }
+
+  /** The plan by which a request is decided; null where there is no route, or another registration decides it. */
+  function planOf (request: FastifyRequest): Plan | AuthError | null {
+    // One read: the getter builds a new object at every access.
+    const config = request.routeOptions.config as unknown as Readonly<Record<PropertyKey, unknown>> | undefined
+    const record = config?.[kRoute] as RouteRecord | undefined
+    if (record !== undefined) {
+      if (record.plan !== null) return record.plan.registration === registration ? record.plan : null
+      return registrationOf(record.instance) === registration ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : null
+    }
+    if (config?.url === undefined || registrationOf(request.server) !== registration) return null
+    const plan = earlyPlans.get(config) ?? planEarly(config, registration)
+    earlyPlans.set(config, plan)
+    if (plan === 'preflight') return null
+    // Each request its own error: an error handler may write on it.
+    return isAuthError(plan) ? new AuthError(plan.code, plan.reason, { cause: plan.cause }) : plan
+  }
+}
+
+function decorateRequest (fastify: FastifyInstance): void {
+  for (const name of ['principal', 'rawBody']) {
+    if (fastify.hasRequestDecorator(name)) throw configError('registration', `request.${name} is decorated already, and the plugin keeps what it has verified there. Give the other decorator another name`)
+    fastify.decorateRequest(name, null)
+  }
+  for (const symbol of [kProofs, kProved, kBody]) fastify.decorateRequest(symbol as unknown as string, null)
+}
+
+function compileRecord (record: RouteRecord): void {
+  const registration = registrationOf(record.instance) as Registration
+  const plan = planRoute(registration, record)
+  if ((plan.signed || plan.rawBody) && !labelsOf(registration, plan.declared).every((label) => record.instance.hasContentTypeParser(label))) {
+    throw configError('route', `${plan.label}: its scope has removed the content-type parsers that keep raw bodies. Call removeAllContentTypeParsers() before the scope's routes, not after`)
+  }
+  record.plan = plan
+}
+
+type Done = (error?: Error) => void
+
+/** Decides a request in onRequest: proved, refused, or waiting for its body under a label of ours. */
+function decideRequest (plan: Plan, request: FastifyRequest, reply: FastifyReply, done: Done): void {
+  const started = decisionStart()
+  let presentation: Presentation
+  const settle = (decided: Proof | Pending): void => {
+    if (decided.pending) {
+      awaitBody(request, reply, plan, { pending: decided, presentation })
+    } else {
+      accept(request, plan, decided)
+      publishDecision(plan, null, decided.principal, started)
+      if (plan.rawBody && hasBody(request)) awaitBody(request, reply, plan, null)
+    }
+    done()
+  }
+  const fail = (error: unknown): void => {
+    const { 'transfer-encoding': coding, 'content-length': length } = request.headers
+    // Otherwise Node reads and drops the whole body of a stranger.
+    if (request.raw.httpVersionMajor === 1 && (coding !== undefined || Number(length) > drainedAtMost)) reply.header('connection', 'close')
+    done(refuse(error, request, reply, plan, started))
+  }
+  let decided: Proof | Pending | Promise<Proof | Pending>
+  try {
+    presentation = new Presentation(plan.rule, plan.registration.verifiers, request)
+    decided = decide(plan.rule, presentation)
+  } catch (error) {
+    return fail(error)
+  }
+  if (decided instanceof Promise) decided.then(settle, fail)
+  else settle(decided)
+}
+
+/** Why a request came this far without a proof. */
+function undecided (request: FastifyRequest, plan: Plan): AuthError {
+  // No parser ran, for there is no body; or somebody's hook ended its phase before ours was asked.
+  return plan.signed && stateOf(request)[kBody] ? new AuthError('AUTH_SIGNATURE_INVALID', 'body-absent') : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
+}
+
+type Handler = RouteOptions['handler'] & { [kWrapped]?: RouteOptions['handler'] }
+
+/** The one place that no hook of the application can skip. */
+function wrapHandler (handler: Handler, record: RouteRecord): Handler {
+  const own = handler[kWrapped] ?? handler
+  const guarded: Handler = function (request, reply) {
+    const { plan } = record
+    if (plan === null || stateOf(request)[kProved] !== plan) {
+      throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
+    }
+    return own.call(this, request, reply)
+  }
+  guarded[kWrapped] = own
+  return guarded
+}
+
+function labelsOf ({ labels }: Registration, declared: ReadonlySet<string>): string[] {
+  return [labels.json, labels.other, ...[...declared].map((type) => labels.of(type))]
+}
+
+/** Registers the private parsers where they are not inherited: in the plugin's own scope, and where a child has removed its parsers. */
+function addLabels (instance: FastifyInstance, registration: Registration, declared: ReadonlySet<string> = new Set()): void {
+  const { onProtoPoisoning, onConstructorPoisoning } = instance.initialConfig
+  const parseJson = instance.getDefaultJsonParser(onProtoPoisoning ?? 'error', onConstructorPoisoning ?? 'error') as unknown as JsonParser
+  for (const label of labelsOf(registration, declared)) {
+    if (instance.hasContentTypeParser(label)) continue
+    instance.addContentTypeParser(label, { parseAs: 'buffer' }, function causeflowAuthBody (request, bytes, done) {
+      parseLabelled(parseJson, request, bytes as Buffer, done as ParserDone)
+    })
+  }
+}
+
+async function warmUp ({ owned }: Registration, fastify: FastifyInstance): Promise<void> {
+  await Promise.all(owned.map(async ({ verifier, warmup }) => {
+    if (warmup === false) return
+    try {
+      await verifier.warm()
+    } catch (error) {
+      if (warmup === 'require') throw configError('issuer', `The keys of the issuer ${verifier.issuer} cannot be read${isAuthError(error) && error.cause instanceof Error ? ` (${error.cause.message})` : ''}. Mend its address or its availability, or start without its keys: warmup: 'warn'`)
+      fastify.log.warn({ err: error, issuer: verifier.issuer }, 'The keys of a token issuer cannot be read. Its tokens are answered 503 until they can')
+    }
+  }))
+}
+
+function createApi (registration: Registration, records: readonly RouteRecord[]): CauseflowAuth {
+  const require = (rule: AuthRule): Guard => createGuard(rule, registration)
+  return {
+    require,
+    get jwt () { return require(auth.jwt()) },
+    get apiKey () { return require(auth.apiKey()) },
+    get webhook () { return require(auth.webhook()) },
+    async authenticate (request, rule) {
+      return (await decideHere(rule, request, registration)).principal
+    },
+    routes: () => records.map((record) => ({
+      method: record.method,
+      url: record.url,
+      rule: (record.stated ?? registrationOf(record.instance)?.defaultRule ?? registration.defaultRule).describe()
+    })),
+    get apiKeys () {
+      if (registration.apiKeys === null) throw configError('credential', 'causeflowAuth.apiKeys needs a store. Give the plugin apiKey: { store }')
+      return registration.apiKeys
+    }
+  }
+}
+
+/** The plugin. `await app.register(causeflowAuth, options)`; a bare registration lets nobody in. */
+export const causeflowAuth = fp(plugin, { fastify: '5.x', name: 'fastify-causeflow-auth' })

@@ -1,0 +1,49 @@
+/** How a refusal leaves: its challenge on the reply, its reason in the log, the decision on its channel. */
+import { channel } from 'node:diagnostics_channel'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AuthError, isAuthError } from './errors.js'
+import type { Plan } from './route.js'
+import type { Principal } from './principal.js'
+
+/** Every decision of a route's rule: published only where somebody has subscribed. */
+export const decisions = channel('causeflow-auth:decision')
+
+/** Milliseconds on a monotonic clock; 0, and no call, where nobody wants to know. */
+export function decisionStart (): number {
+  return decisions.hasSubscribers ? performance.now() : 0
+}
+
+/**
+ * Makes a failure ready to be answered: an AuthError always, its challenge on the reply (where it survives every error
+ * handler), its reason in the log and in the decision event.
+ */
+export function refuse (error: unknown, request: FastifyRequest, reply: FastifyReply, plan: Plan | null, started = 0): AuthError {
+  const refusal = isAuthError(error) ? error : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified', { cause: error })
+  const { code, reason, challenge, retryAfter, statusCode } = refusal
+  if (challenge !== null) reply.header('www-authenticate', challenge)
+  if (retryAfter !== null) reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))))
+  const facts = { code, reason, rule: plan?.rule.words }
+  if (statusCode >= 500) request.log.error({ ...facts, err: refusal }, 'authentication could not be decided')
+  else request.log.info(facts, 'request refused')
+  publishDecision(plan, refusal, null, started)
+  return refusal
+}
+
+/** Takes off what refuse() has put on: another way in was found after all. */
+export function takeBack (reply: FastifyReply): void {
+  reply.removeHeader('www-authenticate')
+  reply.removeHeader('retry-after')
+}
+
+export function publishDecision (plan: Plan | null, refusal: AuthError | null, principal: Principal | null, started: number): void {
+  if (!decisions.hasSubscribers) return
+  decisions.publish({
+    outcome: refusal === null ? 'accepted' : 'refused',
+    code: refusal?.code ?? null,
+    reason: refusal?.reason ?? null,
+    scheme: principal?.scheme ?? null,
+    route: plan?.label ?? null,
+    // Milliseconds; for a signature from the last byte of its body.
+    duration: started === 0 ? 0 : performance.now() - started
+  })
+}

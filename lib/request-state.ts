@@ -1,0 +1,45 @@
+/** What was decided for a request, kept on the request itself. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { kProofs, type Principal } from './principal.js'
+import type { Pending, Proof } from './decide.js'
+import type { Plan } from './route.js'
+import type { Presentation } from './presentation.js'
+import type { Relabelled } from './webhook/raw-body.js'
+import type { Remembered } from './webhook/replay.js'
+
+export const kProved = Symbol('causeflow-auth.proved')
+export const kBody = Symbol('causeflow-auth.body')
+
+/** What the plugin adds to a request. A route that was there before the plugin lacks the decorators: undefined counts as null. */
+export interface RequestState {
+  principal: Principal | null
+  rawBody: Buffer | null
+  [kProofs]: readonly Principal[] | null
+  /** The plan whose rule is proved. */
+  [kProved]: Plan | null
+  [kBody]: BodyState | null
+}
+
+/** A body that is still to come, under a label of ours. */
+export interface BodyState {
+  readonly plan: Plan
+  readonly reply: FastifyReply
+  readonly relabelled: Relabelled
+  readonly signature: { readonly pending: Pending, readonly presentation: Presentation } | null
+  /** The bytes were read to the end, so the connection may live on whatever becomes of them. */
+  read: boolean
+  /** The delivery in the replay store, to be released if its handler fails. */
+  remembered: readonly Remembered[]
+}
+
+export function stateOf (request: FastifyRequest): RequestState {
+  return request as unknown as RequestState
+}
+
+/** Notes that the rule of the request's route is proved. */
+export function accept (request: FastifyRequest, plan: Plan, { principal, proofs }: Proof): void {
+  const state = stateOf(request)
+  state.principal = principal
+  if (proofs !== null) state[kProofs] = proofs
+  state[kProved] = plan
+}

@@ -1,0 +1,91 @@
+/** What is known of a route: the rule it states, and the plan by which its requests are decided. */
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import { urlParams, type CompiledRule } from './compiled-rule.js'
+import { configError } from './errors.js'
+import { requireNode, type Registration } from './registration.js'
+import type { AuthRule } from './rule.js'
+
+/** The rules of guards that `require` has made. */
+export const guardRules = new WeakMap<object, AuthRule>()
+
+/** A compiled rule on a route, with the registration that decides it. */
+export interface Plan {
+  readonly registration: Registration
+  readonly rule: CompiledRule
+  readonly authRule: AuthRule
+  /** `POST /v1/webhooks/:tenantId/:provider`; a delivery's memory is kept apart by it. */
+  readonly label: string
+  readonly signed: boolean
+  readonly rawBody: boolean
+  /** The media types of the route's `body.content`. */
+  readonly declared: ReadonlySet<string>
+}
+
+/** A route as `onRoute` saw it. */
+export interface RouteRecord {
+  readonly instance: FastifyInstance
+  readonly method: string | string[]
+  readonly url: string
+  /** The rule in `config.auth` or in a guard; null: the default. */
+  readonly stated: AuthRule | null
+  readonly rawBody: boolean
+  readonly declared: ReadonlySet<string>
+  /** Null until the app gets ready. */
+  plan: Plan | null
+}
+
+/** Reads what a route says of itself. Throws AUTH_CONFIG_ROUTE for what cannot be meant. */
+export function recordRoute (instance: FastifyInstance, options: RouteOptions): RouteRecord {
+  const label = labelOf(options.method, options.url)
+  const config = (options.config ?? {}) as Record<string, unknown>
+  for (const key of Object.keys(config)) {
+    for (const name of ['auth', 'rawBody']) {
+      if (key !== name && key.toLowerCase() === name.toLowerCase()) throw configError('route', `${label}: config.${key} is not read. Write config.${name}`)
+    }
+  }
+  if (config.rawBody !== undefined && typeof config.rawBody !== 'boolean') throw configError('route', `${label}: config.rawBody is true or false`)
+  return {
+    instance,
+    method: options.method,
+    url: options.url,
+    stated: statedRule(label, config, options),
+    rawBody: config.rawBody === true,
+    declared: declaredTypes(options.schema),
+    plan: null
+  }
+}
+
+/** Compiles the rule of a route. Throws AUTH_CONFIG_… for what can never be decided. */
+export function planRoute (registration: Registration, { method, url, stated, rawBody, declared }: Omit<RouteRecord, 'instance' | 'plan'>): Plan {
+  const label = labelOf(method, url)
+  const authRule = stated ?? registration.defaultRule
+  const rule = registration.compile(requireNode(authRule, (message) => configError('route', `${label} ${message}`)), { label, params: urlParams(url) })
+  const signed = rule.webhookKinds.length > 0
+  const bodyless = [method].flat().filter((one) => ['GET', 'HEAD', 'TRACE'].includes(one.toUpperCase()))
+  if (signed && bodyless.length > 0) throw configError('route', `${label}: a signature is over a body, and ${bodyless.join(' and ')} requests have none. Sign POST, PUT, PATCH or DELETE, or take auth.webhook() off`)
+  return { registration, rule, authRule, label, signed, rawBody, declared }
+}
+
+/** A method and URL for people. */
+export function labelOf (method: string | readonly string[] | undefined, url: string | undefined): string {
+  return `${[method ?? []].flat().join('|')} ${url ?? '(no route)'}`.trim()
+}
+
+function statedRule (label: string, config: Record<string, unknown>, options: RouteOptions): AuthRule | null {
+  const rules = new Set<AuthRule>()
+  if (config.auth !== undefined) {
+    requireNode(config.auth, (message) => configError('route', `${label}: config.auth ${message}`))
+    rules.add(config.auth as AuthRule)
+  }
+  for (const hook of [options.onRequest, options.preParsing, options.preValidation, options.preHandler].flat()) {
+    const rule = typeof hook === 'function' ? guardRules.get(hook) : undefined
+    if (rule !== undefined) rules.add(rule)
+  }
+  if (rules.size > 1) throw configError('route', `${label} states two rules: ${[...rules].map((rule) => rule.describe()).join('; and ')}. Keep one; auth.all() and auth.any() combine`)
+  return [...rules][0] ?? null
+}
+
+function declaredTypes (schema: unknown): ReadonlySet<string> {
+  const content = (schema as { body?: { content?: Record<string, unknown> } } | undefined)?.body?.content
+  return new Set(typeof content === 'object' && content !== null ? Object.keys(content).map((type) => type.toLowerCase()) : [])
+}

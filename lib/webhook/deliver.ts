@@ -1,0 +1,272 @@
+/** Sending signed deliveries: the same bytes and the same id at every try. */
+import { randomUUID } from 'node:crypto'
+import pRetry from 'p-retry'
+import { configError } from '../errors.js'
+import type { WebhookEnvelope } from './events.js'
+import type { Mac } from './hmac.js'
+import { causeflow } from './schemes/causeflow.js'
+import { signingMac, type Secret } from './secret.js'
+import { signatureHeaders, type SignatureScheme } from './signature.js'
+import type { Timers } from './time-limit.js'
+
+export interface DeliverWebhookOptions {
+  /** Where to: https, or http on loopback. No credentials in it. */
+  url: string | URL
+  /** The secret to sign with. */
+  secret: Secret
+  /** The event to send, serialised once. Either this or `body`. */
+  event?: WebhookEnvelope
+  /** The very bytes to send. Either this or `event`. */
+  body?: string | Uint8Array
+  /** Default: causeflow(). */
+  scheme?: SignatureScheme
+  /** The delivery's id, the same at every try. Default: `msg_` and a random UUID. */
+  id?: string
+  /** Further headers. The scheme's own win. Default: `content-type: application/json`. */
+  headers?: Record<string, string>
+  /** Seconds that one attempt may take, its answer included. Default: 10. */
+  timeLimit?: number
+  /** How often to try again. Default: 5. */
+  retries?: number
+  /** The longest wait between two attempts in seconds, also when Retry-After asks for more. Default: 60. */
+  maxDelay?: number
+  /** Send to http on other machines too: anyone on the way reads the body. Default: false. */
+  allowHttp?: boolean
+  /** Ends the delivery; an attempt under way counts as aborted. */
+  signal?: AbortSignal
+  /** Default: the global fetch. Hand in one that refuses private addresses when the url is a customer's: this function does not look where a name leads. */
+  fetch?: typeof fetch
+  /** Milliseconds since the epoch. Default: Date.now. */
+  clock?: () => number
+  /** A number from 0 to below 1, for the jitter. Default: Math.random. */
+  random?: () => number
+  /** Waits for so many milliseconds, or until the signal. Default: a timer. */
+  delay?: (milliseconds: number, signal?: AbortSignal) => Promise<void>
+  /** Default: Node's. */
+  timers?: Timers
+}
+
+/** One attempt. */
+export interface DeliveryAttempt {
+  /** When it began, in milliseconds since the epoch. */
+  readonly startedAt: number
+  /** Milliseconds it took. */
+  readonly duration: number
+  /** The status answered; null when nothing was. */
+  readonly status: number | null
+  /** Why it was no success: the status (redirects included), the network, the time limit, or the caller's signal; null for a success. */
+  readonly failure: 'status' | 'redirect' | 'network' | 'time-limit' | 'aborted' | null
+  /** What the network failure was; null for every other end. */
+  readonly error: unknown
+}
+
+export interface DeliveryResult {
+  /** Whether an attempt was answered with 2xx. */
+  readonly delivered: boolean
+  readonly id: string
+  /** The last status answered; null when nothing ever was. 409 after a first attempt that got no answer often means that that one had arrived. */
+  readonly status: number | null
+  readonly attempts: readonly DeliveryAttempt[]
+}
+
+/**
+ * Signs and sends a delivery. Network failures, 408, 429 and 5xx are tried again, after a wait that doubles from one second with
+ * jitter, or as long as Retry-After asks; every other answer is final, a redirect too, which is never followed: it would carry
+ * the body to a place that nobody configured. Each attempt is signed with its own time.
+ *
+ * A failed delivery is a result and not an error; what is thrown is a fault of configuration. Of an answer's body at most 16 kB are
+ * read, and none is kept.
+ */
+export async function deliverWebhook (options: DeliverWebhookOptions): Promise<DeliveryResult> {
+  const delivery = prepare(options)
+  const attempts: DeliveryAttempt[] = []
+  let failures = 0
+  try {
+    await pRetry(async () => {
+      if (delivery.signal?.aborted) return
+      const { attempt, retryAfter } = await tryOnce(delivery)
+      attempts.push(attempt)
+      if (isWorthAnother(attempt)) throw new FailedAttempt(retryAfter)
+    }, {
+      retries: delivery.retries,
+      // The waits are ours: Retry-After and a clock handed in are not the library's to know.
+      minTimeout: 0,
+      maxTimeout: 0,
+      async onFailedAttempt (error) {
+        if (error.retriesLeft === 0) return
+        await delivery.delay(waitAfter(++failures, (error as unknown as FailedAttempt).retryAfter, delivery), delivery.signal)
+      }
+    })
+  } catch (error) {
+    if (!(error instanceof FailedAttempt)) throw error
+  }
+  const last = attempts.at(-1)
+  return {
+    delivered: last?.failure === null,
+    id: delivery.id,
+    status: attempts.findLast(({ status }) => status !== null)?.status ?? null,
+    attempts
+  }
+}
+
+type Prepared = Required<Pick<DeliverWebhookOptions, 'id' | 'scheme' | 'timeLimit' | 'retries' | 'maxDelay' | 'fetch' | 'clock' | 'random' | 'delay' | 'timers'>> & {
+  url: URL
+  body: Buffer
+  headers: Headers
+  mac: Mac
+  signal: AbortSignal | undefined
+}
+
+/** An attempt that is worth another. */
+class FailedAttempt extends Error {
+  readonly retryAfter: number | null
+
+  constructor (retryAfter: number | null) {
+    super('The delivery was not accepted')
+    this.retryAfter = retryAfter
+  }
+}
+
+const firstDelay = 1000
+const answerLimit = 16_384
+
+function prepare (options: DeliverWebhookOptions): Prepared {
+  const {
+    secret, event, body, scheme = causeflow(), id = `msg_${randomUUID()}`, timeLimit = 10, retries = 5, maxDelay = 60,
+    fetch = globalThis.fetch, clock = Date.now, random = Math.random, timers = globalThis, signal
+  } = options
+  for (const [name, value] of Object.entries({ timeLimit, maxDelay })) {
+    if (!(Number.isFinite(value) && value > 0)) throw configError('option', `deliverWebhook({ ${name} }) must be a number of seconds above 0`)
+  }
+  if (!Number.isSafeInteger(retries) || retries < 0) throw configError('option', 'deliverWebhook({ retries }) must be a whole number, 0 or more')
+  if ((event === undefined) === (body === undefined)) throw configError('option', 'deliverWebhook needs either event or body')
+  const bytes = Buffer.from(event === undefined ? body! : JSON.stringify(event))
+  if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
+  const headers = new Headers(options.headers)
+  if (!headers.has('content-type')) headers.set('content-type', 'application/json')
+  return {
+    url: target(options.url, options.allowHttp ?? false),
+    body: bytes,
+    headers,
+    mac: signingMac(secret, scheme),
+    delay: options.delay ?? ((milliseconds, ended) => wait(milliseconds, ended, timers)),
+    id,
+    scheme,
+    timeLimit,
+    retries,
+    maxDelay,
+    fetch,
+    clock,
+    random,
+    timers,
+    signal
+  }
+}
+
+function target (url: string | URL, allowHttp: boolean): URL {
+  // Parsed anew: the caller's object may change between two attempts.
+  const parsed = URL.canParse(String(url)) ? new URL(String(url)) : null
+  if (parsed === null) throw configError('option', 'deliverWebhook({ url }) must be an absolute URL')
+  if (parsed.username !== '' || parsed.password !== '') throw configError('option', 'deliverWebhook({ url }) must not carry credentials')
+  const secure = parsed.protocol === 'https:' || (parsed.protocol === 'http:' && (allowHttp || isLoopback(parsed.hostname)))
+  if (!secure) throw configError('option', 'deliverWebhook({ url }) must be https, or http on loopback; allowHttp lets http out')
+  return parsed
+}
+
+function isLoopback (hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+}
+
+async function tryOnce (delivery: Prepared): Promise<{ attempt: DeliveryAttempt, retryAfter: number | null }> {
+  const { url, body, id, scheme, mac, clock, timers, signal } = delivery
+  const startedAt = clock()
+  const headers = new Headers(delivery.headers)
+  const signed = signatureHeaders(scheme, mac, body, { id, timestamp: Math.floor(startedAt / 1000) })
+  for (const [name, value] of Object.entries(signed)) headers.set(name, value)
+
+  const ended = (status: number | null, failure: DeliveryAttempt['failure'], error: unknown = null): DeliveryAttempt =>
+    ({ startedAt, duration: clock() - startedAt, status, failure, error })
+
+  const limit = new AbortController()
+  const stop = (): void => limit.abort()
+  const stopped = new Promise<never>((_resolve, reject) => {
+    limit.signal.addEventListener('abort', () => { reject(limit.signal.reason) }, { once: true })
+  })
+  stopped.catch(() => {})
+  let timedOut = false
+  const timer = timers.setTimeout(() => {
+    timedOut = true
+    stop()
+  }, delivery.timeLimit * 1000)
+  signal?.addEventListener('abort', stop, { once: true })
+  if (signal?.aborted) stop()
+  let status: number | null = null
+  try {
+    // A fetch that is handed in may not heed its signal: the limit holds all the same.
+    const response = await Promise.race([delivery.fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit.signal }), stopped])
+    status = response.status
+    const retryAfter = secondsOf(response.headers.get('retry-after'), clock())
+    // What the answer says beside its status changes nothing; it is read so that the connection can be used again.
+    await Promise.race([drain(response), stopped]).catch(() => {})
+    if (response.ok) return { attempt: ended(status, null), retryAfter: null }
+    return { attempt: ended(status, response.type === 'opaqueredirect' || (status >= 300 && status < 400) ? 'redirect' : 'status'), retryAfter }
+  } catch (error) {
+    if (timedOut) return { attempt: ended(null, 'time-limit'), retryAfter: null }
+    if (signal?.aborted) return { attempt: ended(null, 'aborted'), retryAfter: null }
+    return { attempt: ended(null, 'network', error), retryAfter: null }
+  } finally {
+    timers.clearTimeout(timer as never)
+    signal?.removeEventListener('abort', stop)
+    // Whatever is left of the answer is not wanted.
+    stop()
+  }
+}
+
+async function drain (response: Response): Promise<void> {
+  if (response.body === null) return
+  const reader = response.body.getReader()
+  let read = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    read += value.length
+    if (read > answerLimit) {
+      await reader.cancel()
+      return
+    }
+  }
+}
+
+function isWorthAnother ({ status, failure }: DeliveryAttempt): boolean {
+  if (failure === 'network' || failure === 'time-limit') return true
+  return failure === 'status' && (status === 408 || status === 429 || (status !== null && status >= 500))
+}
+
+/** Milliseconds before the next attempt: at least half of the doubled delay, at least what the receiver asked for, at most maxDelay. */
+function waitAfter (failures: number, retryAfter: number | null, { random, maxDelay }: Prepared): number {
+  const longest = maxDelay * 1000
+  const backoff = Math.min(firstDelay * 2 ** (failures - 1), longest)
+  return Math.min(Math.max(backoff * (0.5 + random() / 2), (retryAfter ?? 0) * 1000), longest)
+}
+
+/** Retry-After (RFC 9110 §10.2.3): seconds or a date; null when absent or neither. */
+function secondsOf (retryAfter: string | null, now: number): number | null {
+  if (retryAfter === null) return null
+  if (/^\d{1,9}$/.test(retryAfter)) return Number(retryAfter)
+  const date = Date.parse(retryAfter)
+  return Number.isNaN(date) ? null : Math.max(0, (date - now) / 1000)
+}
+
+/** The timer keeps the process alive, unlike those of the verifier: a delivery that somebody awaits is work under way. */
+function wait (milliseconds: number, signal: AbortSignal | undefined, timers: Timers): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve()
+    const timer = timers.setTimeout(done, milliseconds)
+    signal?.addEventListener('abort', done, { once: true })
+    function done (): void {
+      timers.clearTimeout(timer as never)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+  })
+}

@@ -1,0 +1,62 @@
+/** What a webhook signature is made of, whichever service signs it. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Mac } from './hmac.js'
+
+/**
+ * How one service signs its deliveries: HMAC-SHA256 over a prefix and the raw body. Those of this package are
+ * `causeflow()`, `standardWebhooks()`, `github()`, `slack()`, `stripe()` and `sentry()`; write your own for others.
+ *
+ * A scheme reads and writes headers. It computes no MAC, compares nothing, holds no secret and knows no clock:
+ * the verifier does that, so that a scheme cannot get it wrong.
+ */
+export interface SignatureScheme {
+  /** The name, for messages and for keeping the replay keys of two schemes apart. */
+  readonly name: string
+  /** The lower-case names of the headers that carry a signature. One of them there: a signature is presented. */
+  readonly headers: readonly string[]
+  /** Seconds by which a signed time may differ from this clock, in the past and in the future; null where no time is signed. */
+  readonly tolerance: number | null
+  /**
+   * The HMAC key that a secret's text stands for, where that is not simply its UTF-8 bytes. Throws on a text that stands
+   * for none, without repeating it. Secrets given as bytes are the key themselves and do not come here.
+   */
+  key? (secret: string): Uint8Array
+  /**
+   * The signature that the headers present; null when their form is wrong in any way. Nothing is verified here.
+   * Judge the length first and then one anchored pattern (`strictHeader` does both).
+   */
+  read (headers: IncomingHttpHeaders): PresentedSignature | null
+  /** For schemes that sign a time inside the body: seconds since the epoch, null when there is none. Called only with verified bytes. */
+  timestampOf? (body: Buffer): number | null
+  /** The headers of a delivery. `mac` gives the MAC of a prefix followed by the body. */
+  sign (delivery: OutgoingDelivery, mac: (prefix: string) => Buffer): Record<string, string>
+}
+
+/** What the headers of a delivery claim. */
+export interface PresentedSignature {
+  /** What is signed before the body, in the very characters that were received; '' where the body alone is signed. */
+  readonly prefix: string
+  /** The candidates, 32 bytes each. One that matches is enough. */
+  readonly digests: readonly Uint8Array[]
+  /** Seconds since the epoch, where the time is among the signed bytes; null otherwise. */
+  readonly timestamp: number | null
+  /** The delivery's id, where it is among the signed bytes; null otherwise, because whoever replays a delivery may write any other. */
+  readonly deliveryId: string | null
+}
+
+/** What a scheme may put into the headers that it signs. */
+export interface OutgoingDelivery {
+  readonly id: string
+  /** Seconds since the epoch. */
+  readonly timestamp: number
+}
+
+/** A scheme's signing of one body under one key. */
+export function signatureHeaders (scheme: SignatureScheme, mac: Mac, body: Uint8Array, delivery: OutgoingDelivery): Record<string, string> {
+  return scheme.sign(delivery, (prefix) => mac(prefix, body))
+}
+
+/** Whether a time in seconds is within the tolerance of now (milliseconds), on either side, the bound included. NaN is not. */
+export function isTimely (timestamp: number, now: number, tolerance: number): boolean {
+  return Math.abs(now - timestamp * 1000) <= tolerance * 1000
+}

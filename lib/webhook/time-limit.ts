@@ -1,0 +1,38 @@
+/** A bound on how long a secret resolver or a replay store may take. */
+
+/** The two functions of a clock that can ring. Node's own, or a test's. */
+export interface Timers {
+  setTimeout (callback: () => void, milliseconds: number): unknown
+  clearTimeout (timer: never): void
+}
+
+/** What came too late. Its message names no credential. */
+export class TimeLimitError extends Error {}
+
+/**
+ * The answer, or a TimeLimitError when it takes longer than the limit. The work itself is not stopped: `late` receives what it
+ * still answers, and a late failure is dropped. The timer keeps no process alive.
+ */
+export function withinTimeLimit<T> (answer: PromiseLike<T>, milliseconds: number, timers: Timers, late?: (value: T) => unknown): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    let passed = false
+    const timer = timers.setTimeout(() => {
+      passed = true
+      reject(new TimeLimitError(`No answer within ${milliseconds} ms`))
+    }, milliseconds)
+    ;(timer as { unref?: () => void } | null)?.unref?.()
+    answer.then((value) => {
+      timers.clearTimeout(timer as never)
+      if (passed) late?.(value)
+      else resolve(value)
+    }, (error: unknown) => {
+      timers.clearTimeout(timer as never)
+      reject(error)
+    })
+  })
+}
+
+/** Whether a value is a promise or acts like one. */
+export function isPromiseLike<T> (value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}
