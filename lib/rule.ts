@@ -105,12 +105,12 @@ export interface AuthBuilders {
 export const auth: AuthBuilders = Object.freeze({
   public: (...rest: never[]) => standing('public', rest),
   deny: (...rest: never[]) => standing('deny', rest),
-  jwt: (...names: string[]) => build('jwt', [], words('auth.jwt', names)) as unknown as TokenOrKeyRule<'jwt'>,
+  jwt: (...names: string[]) => build('jwt', empty, words('auth.jwt', names)) as unknown as TokenOrKeyRule<'jwt'>,
   apiKey: (...rest: never[]) => {
     if (rest.length > 0) throw configError('rule', 'auth.apiKey() takes no names: there is one store of keys. Remove the argument')
-    return build('apiKey', []) as unknown as TokenOrKeyRule<'apiKey'>
+    return build('apiKey', empty) as unknown as TokenOrKeyRule<'apiKey'>
   },
-  webhook: (...names: string[]) => build('webhook', [], words('auth.webhook', names)) as unknown as CredentialRule<'webhook'>,
+  webhook: (...names: string[]) => build('webhook', empty, words('auth.webhook', names)) as unknown as CredentialRule<'webhook'>,
   any: (...rules: AuthRule[]) => build('any', parts('any', rules)) as never,
   all: (...rules: AuthRule[]) => build('all', parts('all', rules)) as never
 })
@@ -206,7 +206,7 @@ const empty: readonly never[] = Object.freeze([])
 
 function standing (type: 'public' | 'deny', rest: readonly unknown[]): StandingRule {
   if (rest.length > 0) throw configError('rule', `auth.${type}() stands alone and takes nothing. Remove the argument`)
-  return build(type, []) as unknown as StandingRule
+  return build(type, empty) as unknown as StandingRule
 }
 
 function build (type: RuleNode['type'], children: readonly RuleNode[], names: readonly string[] = empty): object {
