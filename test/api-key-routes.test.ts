@@ -97,5 +97,5 @@ t.test('without a tenant, and without a token, there are no keys to manage', asy
 t.test('registered before causeflowAuth the routes do not start', async (t) => {
   const app = Fastify()
   app.register(apiKeyRoutes)
-  await t.rejects(app.ready(), { code: 'AUTH_CONFIG_REGISTRATION', message: /Register it first/ })
+  await t.rejects(async () => await app.ready(), { code: 'AUTH_CONFIG_REGISTRATION', message: /Register it first/ })
 })
