@@ -101,7 +101,8 @@ export function compileRule (node: RuleNode, offer: Offer, place: Place): Compil
   const branches = expand(node, { offer, place, kinds })
     .filter((draft) => isPossible(draft))
     .map((draft) => branchOf(draft, offer, place))
-  if (branches.length === 0) throw configError('rule', `${place.label}: the rule "${words}" can never be satisfied: a request carries one token, one API key and one signature of a kind. Use auth.any() for alternatives`)
+  // An optional rule is satisfied by nothing: that alone would be a riddle, too.
+  if (branches.every(({ kinds }) => kinds === 0)) throw configError('rule', `${place.label}: the rule "${words}" can never be satisfied: a request carries one token, one API key and one signature of a kind. Use auth.any() for alternatives`)
   for (const branch of branches) checkBranch(branch, offer, place, words)
   return {
     node,
@@ -260,11 +261,8 @@ function expandCredential (node: RuleNode, world: Expansion): Draft[] {
       return [leafDraft(world.kinds.find(({ scheme }) => scheme === 'apiKey'), [])]
     case 'webhook': {
       const names = webhooksOf(node, world.offer, world.place)
-      return world.kinds.flatMap((kind) => {
-        if (kind.scheme !== 'webhook') return []
-        const accepted = names.filter((name) => kind.names.includes(name))
-        return accepted.length > 0 ? [leafDraft(kind, accepted)] : []
-      })
+      const mine = new Set(names.map((name) => world.kinds.find((kind) => kind.scheme === 'webhook' && kind.names.includes(name)) as Extract<Kind, { scheme: 'webhook' }>))
+      return [...mine].map((kind) => leafDraft(kind, names.filter((name) => kind.names.includes(name))))
     }
     case 'any':
       return node.children.flatMap((child) => expand(child, world))

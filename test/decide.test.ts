@@ -90,16 +90,11 @@ interface Outcome { principal: Principal | null, proofs: readonly Principal[] | 
 /** Decides to the end, the body included. Rejects with the refusal. */
 async function decided (rule: AuthRule, request: Request = {}, { url = '/x', trace = { steps: [], proved: [], request }, ...world }: Partial<Offer> & { url?: string, trace?: Trace } = {}): Promise<Outcome> {
   const compiled = compileRule(nodeOf(rule)!, { ...offer, ...world }, { label: `POST ${url}`, params: urlParams(url) })
-  let answer = decide(compiled, present(compiled, request, trace))
-  let synchronous = !(answer instanceof Promise)
-  let result = await answer
-  if (result.pending) {
-    answer = result.conclude(body)
-    synchronous &&= !(answer instanceof Promise)
-    result = await answer
-  }
-  const { principal, proofs } = result
-  return { principal, proofs, synchronous, steps: trace.steps, proved: trace.proved }
+  const answer = decide(compiled, present(compiled, request, trace))
+  const begun = await answer
+  const concluded = begun.pending ? begun.conclude(body) : begun
+  const { principal, proofs } = await concluded
+  return { principal, proofs, synchronous: !(answer instanceof Promise || concluded instanceof Promise), steps: trace.steps, proved: trace.proved }
 }
 
 async function refusal (...parameters: Parameters<typeof decided>): Promise<{ code: string, reason: string, challenge: string | null }> {
@@ -270,6 +265,22 @@ t.test('deciding: conditions that need no signature are tried before it, and if 
     const rule = auth.any(auth.all(auth.apiKey().scopes('s'), auth.webhook()), auth.all(auth.apiKey().roles('r'), auth.webhook()))
     t.equal(await codeOf(rule, { apiKey: key(), webhooks: { [signature]: badSignature }, later }, { trace }), 'AUTH_SCOPE_REQUIRED')
     t.strictSame(trace.steps, ['apiKey'])
+  }
+})
+
+t.test('deciding: a candidate behind one that holds is not tried, before the signature neither', async (t) => {
+  const asked: string[] = []
+  const fault = () => { asked.push('fault'); throw new Error('fault') }
+  const request = { apiKey: key(), webhooks: { [signature]: delivery() } }
+  const pair = () => auth.all(auth.apiKey(), auth.webhook())
+  for (const check of [() => true, async () => true]) {
+    t.ok(await principalOf(auth.any(auth.all(auth.apiKey().check('x', check), auth.webhook()), auth.all(auth.apiKey().check('faulty', fault), auth.webhook())), request))
+    t.strictSame(asked, [])
+    // It has its turn, with all of its conditions, when the first fails after the signature.
+    t.ok(await principalOf(auth.any(pair().roles('admin'), auth.all(auth.apiKey().check('x', check), auth.webhook())), request))
+    t.equal(await codeOf(auth.any(pair().roles('admin'), auth.all(auth.apiKey().check('x', check).check('no', () => false), auth.webhook()).scopes('s')), request), 'AUTH_ROLE_REQUIRED')
+    t.equal(await codeOf(auth.any(pair().roles('admin'), auth.all(auth.apiKey().check('faulty', fault), auth.webhook())), request), 'AUTH_RULE_UNDECIDABLE')
+    asked.length = 0
   }
 })
 
