@@ -79,10 +79,10 @@ t.test('whatever jose refuses for its form, signature or times is refused', asyn
         stricter++
         if (!/ (crit|type|encoding|key-unknown|subject|audience|issued-in-future|claims|form|header|size)$/.test(own)) throw new Error(`${own}, and jose accepts: ${token}`)
       }
-    }), { numRuns: 1000 })
+    }), { numRuns: 700 })
   }
-  t.ok(accepted > 200, `${accepted} accepted by both`)
-  t.ok(refused > 1000, `${refused} refused by both`)
+  t.ok(accepted > 150, `${accepted} accepted by both`)
+  t.ok(refused > 800, `${refused} refused by both`)
   t.ok(stricter > 0, `${stricter} refused here alone`)
   t.comment({ accepted, refused, stricter })
 })
