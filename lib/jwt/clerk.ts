@@ -54,7 +54,8 @@ export function clerkSession (options: ClerkSessionOptions = {}): ClaimMapping<t
     principal (claims) {
       const { sid, sts, act } = claims
       if (sid === undefined) return readGrant(claims, accept)
-      if (claims.sub.startsWith('mch_')) throw new AuthError('AUTH_TOKEN_CLAIMS', 'token-class')
+      // An OpenID Connect id_token names the session too, and is meant for a client and not for us.
+      if (claims.sub.startsWith('mch_') || 'at_hash' in claims || 'client_id' in claims) throw new AuthError('AUTH_TOKEN_CLAIMS', 'token-class')
       // A session with tasks left is pending. A status that is not known yet is no better than that.
       if (sts !== undefined && sts !== 'active') throw new AuthError('AUTH_TOKEN_CLAIMS', 'session-pending')
       if (act !== undefined && !impersonation) throw new AuthError('AUTH_TOKEN_CLAIMS', 'actor')

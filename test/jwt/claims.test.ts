@@ -1,0 +1,51 @@
+import { Type } from '@sinclair/typebox'
+import t from 'tap'
+import { AuthError } from '../../lib/errors.js'
+import { causeflowClaims, compileMapping } from '../../lib/jwt/claims.js'
+import type { ClaimMapping } from '../../lib/jwt/claims.js'
+import { claims, outcome } from './fixture.js'
+import type { Json } from './fixture.js'
+
+const read = (mapping: ClaimMapping, members: Json = {}): Promise<unknown> => outcome(() => compileMapping(mapping)(JSON.parse(JSON.stringify(claims(members)))))
+const refused = 'AUTH_TOKEN_CLAIMS claims'
+
+t.test('CauseFlow\'s claims become tenant, roles and e-mail, and no scopes', async (t) => {
+  t.strictSame(await read(causeflowClaims()), { tenantId: 'ten_1', roles: ['admin'], scopes: [], email: 'user@example.com' })
+  t.strictSame(await read(causeflowClaims(), { tenant_id: undefined, roles: undefined, email: undefined }), { tenantId: null, roles: [], scopes: [], email: null })
+})
+
+t.test('a claim of CauseFlow\'s with a wrong type refuses the token', async (t) => {
+  for (const value of [null, 7, true, [], {}]) t.equal(await read(causeflowClaims(), { tenant_id: value }), refused)
+  for (const value of [null, 7, true, [], {}]) t.equal(await read(causeflowClaims(), { email: value }), refused)
+  for (const value of [null, 7, true, 'admin', {}, [7], ['admin', null]]) t.equal(await read(causeflowClaims(), { roles: value }), refused)
+  t.equal(await read(causeflowClaims(), { tenant_id: '' }), refused)
+})
+
+t.test('a machine token is no token of a user, whatever claims it brings', async (t) => {
+  t.equal(await read(causeflowClaims(), { sub: 'mch_2EXAMPLE' }), 'AUTH_TOKEN_CLAIMS token-class')
+})
+
+t.test('a mapping of one\'s own reads its own claims, typed by its schema', async (t) => {
+  const schema = Type.Object({ org: Type.String(), groups: Type.Array(Type.String()) })
+  const mapping: ClaimMapping<typeof schema> = { schema, principal: ({ org, groups }) => ({ tenantId: org, roles: groups, scopes: [], email: null }) }
+  t.strictSame(await read(mapping, { org: 'acme', groups: ['ops'] }), { tenantId: 'acme', roles: ['ops'], scopes: [], email: null })
+  t.equal(await read(mapping, { org: 'acme' }), refused)
+})
+
+t.test('a mapping that throws, or answers no principal, refuses the token', async (t) => {
+  const answering = (answer: unknown): ClaimMapping => ({ schema: Type.Object({}), principal: () => answer as never })
+  const good = { tenantId: null, roles: [], scopes: [], email: null }
+  t.strictSame(await read(answering(good)), good)
+  for (const answer of [undefined, null, 7, 'x', [], {}, Promise.resolve(good), { ...good, tenantId: undefined }, { ...good, tenantId: '' }, { ...good, tenantId: 7 },
+    { ...good, roles: 'admin' }, { ...good, roles: [7] }, { ...good, roles: new Set(['admin']) }, { ...good, scopes: undefined }, { ...good, email: 7 }]) t.equal(await read(answering(answer)), refused)
+  for (const thrown of [new Error('x'), undefined, null, 'x', 7]) {
+    t.equal(await read({ schema: Type.Object({}), principal: () => { throw thrown } }), refused)
+  }
+  t.equal(await read({ schema: Type.Object({}), principal: () => { throw new AuthError('AUTH_TOKEN_CLAIMS', 'actor') } }), 'AUTH_TOKEN_CLAIMS actor')
+})
+
+t.test('a schema with a format, which would refuse every token, does not start', async (t) => {
+  const principal = (): never => { throw new Error('not reached') }
+  t.throws(() => compileMapping({ schema: Type.Object({ a: Type.Optional(Type.Array(Type.String({ format: 'email' }))) }), principal }), { code: 'AUTH_CONFIG_OPTION' })
+  t.doesNotThrow(() => compileMapping({ schema: Type.Object({ format: Type.String() }), principal }))
+})

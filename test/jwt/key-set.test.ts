@@ -1,0 +1,435 @@
+/** The key set against a real server on this machine, with a clock that stands still until it is moved. */
+import diagnostics from 'node:diagnostics_channel'
+import type { ServerResponse } from 'node:http'
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import { isAuthError } from '../../lib/errors.js'
+import type { KeySetEvent, KeySource } from '../../lib/jwt/key-set.js'
+import { createKeySet } from '../../lib/jwt/key-set.js'
+import type { VerificationKey } from '../../lib/jwt/verification-key.js'
+import { ec, jwkOf, listen, outcome, pemOf, rsa, scripted, standingClock } from './fixture.js'
+import type { Json } from './fixture.js'
+
+const [a, b, c] = [rsa(), rsa(), rsa()]
+const times = { maxAge: 600, cooldown: 30, timeLimit: 5, staleFor: 3600 }
+const path = '/.well-known/jwks.json'
+
+/** An issuer on this machine, whose next answers are what `answer` writes. */
+async function served (t: { teardown (work: () => void): unknown }, overrides: { times?: Partial<typeof times>, random?: () => number, discovery?: boolean } = {}): Promise<{
+  set: KeySource, clock: ReturnType<typeof standingClock>, url: string, requests: () => number
+  answer: (next: unknown) => void, pems: (keyId: string) => Promise<unknown>
+}> {
+  let next: unknown = { keys: [] }
+  const server = await listen(t, (request, response) => {
+    if (typeof next === 'function') (next as (response: ServerResponse, url: string) => void)(response, request.url ?? '')
+    else response.end(typeof next === 'string' ? next : JSON.stringify(next))
+  })
+  const clock = standingClock()
+  const set = createKeySet({
+    name: 'main',
+    issuer: server.url,
+    location: overrides.discovery ? { from: 'discovery', url: `${server.url}/.well-known/openid-configuration` } : { from: 'jwks', url: server.url + path },
+    algorithms: ['RS256'],
+    times: { ...times, ...overrides.times }
+  }, { clock, fetch, random: overrides.random ?? (() => 0) })
+  t.teardown(() => { set.close() })
+  return {
+    set,
+    clock,
+    ...server,
+    answer: (value) => { next = value },
+    pems: (keyId) => outcome(async () => (await set.find(keyId)).map((key) => key.pem))
+  }
+}
+const keysOf = (...keys: unknown[]): Json => ({ keys })
+/** Lets a refresh behind a request's back come to its end. */
+async function until (done: () => boolean): Promise<void> {
+  for (let round = 0; !done(); round++) {
+    if (round > 2000) throw new Error('It did not come to its end')
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}
+const unknown = 'AUTH_TOKEN_INVALID key-unknown'
+const rejected = 'AUTH_KEY_SET_UNAVAILABLE rejected'
+const unreachable = 'AUTH_KEY_SET_UNAVAILABLE unreachable'
+
+t.test('a key is found at the configured address, once, and then at once', async (t) => {
+  const { set, answer, pems, requests } = await served(t)
+  answer(keysOf(jwkOf(a), jwkOf(b, { kid: 'k2' })))
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  const held = set.find('k2')
+  t.notOk(held instanceof Promise)
+  t.strictSame((held as readonly VerificationKey[]).map(({ pem }) => pem), [pemOf(b)])
+  t.equal(requests(), 1)
+})
+
+t.test('a hundred requests for the first key are one request to the issuer', async (t) => {
+  const { answer, pems, requests } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  const found = await Promise.all(Array.from({ length: 100 }, (_, index) => pems(index % 2 ? 'k1' : 'k2')))
+  t.strictSame(found, found.map((_, index) => index % 2 ? [pemOf(a)] : unknown))
+  t.equal(requests(), 1)
+})
+
+t.test('a bad key in the set harms only itself', async (t) => {
+  const { answer, pems } = await served(t)
+  answer(keysOf(null, 7, [], {}, jwkOf(rsa(1024), { kid: 'weak' }), jwkOf(b, { kid: 'enc', use: 'enc' }), { ...b.privateKey.export({ format: 'jwk' }), kid: 'private' }, jwkOf(b, { kid: '\ud800' }),
+    { kty: 'RSA', kid: 'broken', n: 'AAAA', e: 'AQAB' }, { get kid () { return 'k3' }, kty: 'oct', k: 'AAAA' }, jwkOf(ec('P-256'), { kid: 'ec', alg: 'ES256' }), jwkOf(a)))
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  for (const keyId of ['weak', 'enc', 'private', 'broken', 'k3', 'ec', '\ud800', '', 'toString', '__proto__']) t.equal(await pems(keyId), unknown, keyId)
+})
+
+t.test('several keys under one id are all tried, at most four, and the same one once', async (t) => {
+  const { answer, pems } = await served(t)
+  answer(keysOf(jwkOf(a), jwkOf(a), jwkOf(b), jwkOf(a, { e: 'AQ' }), jwkOf(c), jwkOf(rsa()), jwkOf(rsa()), jwkOf(rsa())))
+  const found = await pems('k1') as string[]
+  t.strictSame(found.slice(0, 3), [pemOf(a), pemOf(b), pemOf(c)])
+  t.equal(found.length, 4)
+})
+
+t.test('random key ids cost one request a cooldown and no memory, harm no good key, and do not hide a rotation', async (t) => {
+  const { answer, pems, requests, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  await pems('k1')
+  for (let index = 0; index < 500; index++) t.equal(await pems(`random-${index}`), unknown)
+  t.equal(requests(), 1)
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  answer(keysOf(jwkOf(a), jwkOf(b, { kid: 'k2' })))
+  clock.tick(29.999)
+  t.equal(await pems('k2'), unknown, 'still in the cooldown')
+  clock.tick(0.001)
+  t.equal(await pems('random'), unknown)
+  t.equal(requests(), 2)
+  t.strictSame(await pems('k2'), [pemOf(b)], 'the flood itself has learned it')
+  t.equal(requests(), 2)
+})
+
+t.test('an unknown key id during the cooldown is 401 if the last attempt succeeded, and 503 with Retry-After if it failed', async (t) => {
+  const { set, answer, pems, requests, clock } = await served(t)
+  answer((response: ServerResponse) => { response.writeHead(500).end() })
+  t.equal(await pems('k1'), rejected)
+  clock.tick(10)
+  t.equal(await pems('k1'), rejected)
+  t.equal(requests(), 1)
+  try {
+    await set.find('k1')
+  } catch (error) {
+    t.match(error, { statusCode: 503, retryAfter: 20 })
+    t.match((error as Error).cause, { message: /answered 500/ })
+  }
+  answer(keysOf(jwkOf(a)))
+  clock.tick(20)
+  t.strictSame(await pems('k1'), [pemOf(a)], 'it recovers by itself')
+  t.equal(await pems('k2'), unknown)
+  t.equal(requests(), 2)
+})
+
+t.test('a set is read again before it is too old, behind the request\'s back', async (t) => {
+  const { set, answer, requests, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  await set.warm()
+  clock.tick(449)
+  t.notOk(set.find('k1') instanceof Promise)
+  t.equal(requests(), 1)
+  answer(keysOf(jwkOf(a), jwkOf(b, { kid: 'k2' })))
+  clock.tick(1)
+  t.notOk(set.find('k1') instanceof Promise, 'nobody waits')
+  await until(() => requests() === 2)
+  await until(() => !(set.find('k2') instanceof Promise))
+  t.equal(requests(), 2)
+})
+
+t.test('a key that the issuer has removed is dead once the set is read again, and so is what it verified', async (t) => {
+  const { set, answer, pems, clock } = await served(t)
+  answer(keysOf(jwkOf(a), jwkOf(b, { kid: 'k2' })))
+  const [key] = await set.find('k1') as [VerificationKey]
+  const [other] = await set.find('k2') as [VerificationKey]
+  t.equal(set.confirm(key), true)
+  answer(keysOf(jwkOf(b, { kid: 'k2' })))
+  clock.tick(600)
+  t.equal(await set.confirm(key), false)
+  t.equal(set.confirm(other), true, 'the other is the same key still')
+  t.equal((set.find('k2') as readonly VerificationKey[])[0], other)
+  t.equal(await pems('k1'), unknown)
+})
+
+t.test('a set that is too old makes requests wait for a new one, and does not outlive an issuer that answers', async (t) => {
+  const { answer, pems, requests, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  await pems('k1')
+  answer(keysOf(jwkOf(b, { kid: 'k2' })))
+  clock.tick(86_400)
+  t.equal(await pems('k1'), unknown)
+  t.equal(requests(), 2)
+})
+
+t.test('while the issuer is down known keys serve until staleFor, unknown ones are 503, and it recovers by itself', async (t) => {
+  const { set, answer, pems, requests, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  const [key] = await set.find('k1') as [VerificationKey]
+  answer((response: ServerResponse) => { response.destroy() })
+  clock.tick(600)
+  t.strictSame(await pems('k1'), [pemOf(a)], 'the first waits for the failure')
+  t.equal(requests(), 2)
+  clock.tick(30)
+  t.notOk(set.find('k1') instanceof Promise, 'the next do not')
+  await until(() => requests() === 3)
+  t.equal(await pems('k2'), unreachable)
+  t.equal(set.confirm(key), true)
+  clock.tick(3569)
+  t.strictSame(await pems('k1'), [pemOf(a)], '4199 seconds old')
+  await until(() => requests() === 4)
+  t.equal(await pems('k2'), unreachable)
+  clock.tick(1)
+  t.equal(await pems('k1'), unreachable, '4200 seconds old')
+  t.equal(await set.confirm(key), false)
+  answer(keysOf(jwkOf(a)))
+  clock.tick(400)
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  t.equal(set.confirm(key), true, 'the same key: its tokens are good again')
+})
+
+t.test('failures back off, with jitter, up to five minutes, and never below the cooldown', async (t) => {
+  const { set, answer, pems, clock } = await served(t, { random: () => 0.8 })
+  answer('x')
+  const waits: number[] = []
+  for (let failure = 0; failure < 7; failure++) {
+    await pems('k1')
+    const error = await Promise.resolve().then(() => set.find('k1')).catch((error: unknown) => error)
+    if (!isAuthError(error)) throw error
+    waits.push(error.retryAfter as number)
+    clock.tick(error.retryAfter as number)
+  }
+  t.strictSame(waits, [30, 72, 144, 288, 360, 360, 360])
+  answer(keysOf(jwkOf(a)))
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  t.equal(await pems('k2'), unknown)
+  clock.tick(30)
+  answer(keysOf(jwkOf(b, { kid: 'k2' })))
+  t.strictSame(await pems('k2'), [pemOf(b)], 'a success ends it')
+})
+
+t.test('a clock that is set back does not stop the set from being read', async (t) => {
+  const { answer, pems, requests, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  await pems('k1')
+  clock.tick(-86_400)
+  answer(keysOf(jwkOf(b)))
+  t.strictSame(await pems('k1'), [pemOf(b)])
+  t.equal(requests(), 2)
+})
+
+t.test('what is not a key set with a key in it is a failure, and nothing else is believed for it', async (t) => {
+  const answers: Record<string, unknown> = {
+    'an empty set': { keys: [] },
+    'a set of unusable keys': keysOf(null, {}),
+    'no keys': {},
+    'keys that are no array': { keys: { 0: jwkOf(a), length: 1 } },
+    'an array': [jwkOf(a)],
+    null: 'null',
+    nothing: '',
+    HTML: '<!doctype html><title>Sign in</title>',
+    'half an answer': JSON.stringify(keysOf(jwkOf(a))).slice(0, -2),
+    'a status of 404': (response: ServerResponse) => { response.writeHead(404).end(JSON.stringify(keysOf(jwkOf(a)))) },
+    'a status of 201': (response: ServerResponse) => { response.writeHead(201).end(JSON.stringify(keysOf(jwkOf(a)))) },
+    'a status of 204': (response: ServerResponse) => { response.writeHead(204).end() }
+  }
+  for (const [name, value] of Object.entries(answers)) {
+    const { set, answer, pems } = await served(t)
+    answer(value)
+    t.equal(await pems('k1'), rejected, name)
+    t.equal(await outcome(() => set.warm()), rejected, name)
+  }
+})
+
+t.test('a failure after a good set leaves its keys, an answer of unusable keys does not', async (t) => {
+  for (const [value, expected] of [[{ keys: [] }, [pemOf(a)]], ['<html>', [pemOf(a)]], [keysOf(jwkOf(a, { use: 'enc' })), rejected]] as const) {
+    const { answer, pems, clock } = await served(t)
+    answer(keysOf(jwkOf(a)))
+    await pems('k1')
+    answer(value)
+    clock.tick(600)
+    t.strictSame(await pems('k1'), expected, JSON.stringify(value))
+  }
+})
+
+t.test('a redirect is not followed', async (t) => {
+  let led = 0
+  const elsewhere = await listen(t, (_, response) => {
+    led++
+    response.end(JSON.stringify(keysOf(jwkOf(a))))
+  })
+  for (const status of [301, 302, 303, 307, 308]) {
+    const { answer, pems } = await served(t)
+    answer((response: ServerResponse, url: string) => {
+      if (url !== path) return response.end(JSON.stringify(keysOf(jwkOf(a))))
+      response.writeHead(status, { location: status === 301 ? '/elsewhere' : elsewhere.url }).end()
+    })
+    t.equal(await pems('k1'), rejected, String(status))
+  }
+  t.equal(led, 0)
+})
+
+t.test('a body of more than 1 MB is not read to its end, whatever its form', async (t) => {
+  let written = 0
+  const { answer, pems } = await served(t)
+  answer((response: ServerResponse) => {
+    const chunk = Buffer.alloc(65_536, ' ')
+    const pump = (): void => {
+      while (written < 100 * 1024 * 1024 && !response.destroyed) {
+        written += chunk.length
+        if (!response.write(chunk)) return void response.once('drain', pump)
+      }
+      response.end()
+    }
+    pump()
+  })
+  t.equal(await pems('k1'), rejected)
+  t.ok(written < 20 * 1024 * 1024, `${written} bytes were written`)
+
+  const bomb = await served(t)
+  bomb.answer((response: ServerResponse) => { response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(50 * 1024 * 1024, ' '))) })
+  t.equal(await bomb.pems('k1'), rejected, 'compressed')
+
+  const large = await served(t)
+  large.answer({ keys: [jwkOf(a)], padding: 'x'.repeat(1_000_000) })
+  t.strictSame(await large.pems('k1'), [pemOf(a)], 'just under it is read')
+})
+
+t.test('an issuer that hangs, before or inside its body, fails at the time limit for all who wait', async (t) => {
+  for (const hang of [() => {}, (response: ServerResponse) => { response.write('{"keys":[') }]) {
+    const { answer, pems, requests } = await served(t, { times: { timeLimit: 0.05 } })
+    answer(hang)
+    const found = await Promise.all([pems('k1'), pems('k1'), pems('k2')])
+    t.strictSame(found, Array(3).fill('AUTH_KEY_SET_UNAVAILABLE time-limit'))
+    t.equal(requests(), 1)
+  }
+})
+
+t.test('a fetch that does not listen to its signal is bounded all the same, and its late answer is not believed', async (t) => {
+  const clock = standingClock()
+  let answer: (response: Response) => void = () => {}
+  const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times: { ...times, timeLimit: 0.01 } },
+    { clock, random: () => 0, fetch: () => new Promise((resolve) => { answer = resolve }) })
+  t.equal(await outcome(() => set.find('k1')), 'AUTH_KEY_SET_UNAVAILABLE time-limit')
+  answer(new Response(JSON.stringify(keysOf(jwkOf(a)))))
+  await new Promise(setImmediate)
+  t.equal(await outcome(() => set.find('k1')), 'AUTH_KEY_SET_UNAVAILABLE time-limit')
+})
+
+t.test('a doubted key is asked for once a cooldown, and only what is new under its id is answered', async (t) => {
+  const { set, answer, requests, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  const tried = await set.find('k1')
+  t.equal(set.doubt('k1', tried), null, 'in the cooldown')
+  clock.tick(30)
+  t.strictSame(await set.doubt('k1', tried), [], 'nothing new')
+  t.equal(requests(), 2)
+  t.equal(set.doubt('k1', tried), null)
+  answer(keysOf(jwkOf(b), jwkOf(a)))
+  clock.tick(30)
+  t.strictSame((await set.doubt('k1', tried))?.map(({ pem }) => pem), [pemOf(b)])
+  answer('x')
+  clock.tick(30)
+  t.strictSame(await set.doubt('k1', await set.find('k1')), [], 'a failure answers nothing')
+  t.equal(requests(), 4)
+})
+
+t.test('warm reads the set once, and says when it cannot', async (t) => {
+  const { set, answer, requests, clock } = await served(t)
+  answer('x')
+  t.equal(await outcome(() => set.warm()), rejected)
+  t.equal(await outcome(() => set.warm()), rejected)
+  t.equal(requests(), 1)
+  answer(keysOf(jwkOf(a)))
+  clock.tick(30)
+  await Promise.all([set.warm(), set.warm()])
+  await set.warm()
+  t.equal(requests(), 2)
+})
+
+t.test('close ends what is under way, and nothing is asked afterwards', async (t) => {
+  const { set, answer, pems, requests } = await served(t)
+  answer(() => {})
+  const waiting = pems('k1')
+  await until(() => requests() === 1)
+  set.close()
+  t.equal(await waiting, unreachable)
+  t.equal(await pems('k1'), unreachable)
+  t.equal(await outcome(() => set.warm()), unreachable)
+  t.equal(requests(), 1)
+})
+
+t.test('discovery reads the address of the keys once, and again after a failure', async (t) => {
+  const { answer, pems, requests, clock, url } = await served(t, { discovery: true })
+  let address = '/keys'
+  const asked: string[] = []
+  answer((response: ServerResponse, requested: string) => {
+    asked.push(requested)
+    if (requested === '/.well-known/openid-configuration') response.end(JSON.stringify({ issuer: url, jwks_uri: url + address }))
+    else if (requested === address) response.end(JSON.stringify(keysOf(jwkOf(a))))
+    else response.writeHead(404).end()
+  })
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  clock.tick(30)
+  t.equal(await pems('k2'), unknown)
+  t.strictSame(asked, ['/.well-known/openid-configuration', '/keys', '/keys'])
+  address = '/moved'
+  clock.tick(30)
+  t.equal(await pems('k2'), rejected)
+  clock.tick(30)
+  t.equal(await pems('k2'), unknown)
+  t.strictSame(asked.slice(3), ['/keys', '/.well-known/openid-configuration', '/moved'])
+  t.equal(requests(), 6)
+})
+
+t.test('a discovery document of another issuer, or one that leads away from the issuer, is refused', async (t) => {
+  let led = 0
+  const elsewhere = await listen(t, (_, response) => {
+    led++
+    response.end(JSON.stringify(keysOf(jwkOf(a))))
+  })
+  for (const change of [{ issuer: 'https://other.example' }, { issuer: undefined }, { jwks_uri: undefined }, { jwks_uri: 7 }, { jwks_uri: '/keys' }, { jwks_uri: elsewhere.url }, { jwks_uri: 'file:///etc/passwd' }, { jwks_uri: 'http://10.0.0.1/keys' }]) {
+    const { answer, pems, url } = await served(t, { discovery: true })
+    answer((response: ServerResponse, requested: string) => {
+      response.end(JSON.stringify(requested.startsWith('/.well-known') ? { issuer: url, jwks_uri: `${url}/keys`, ...change } : keysOf(jwkOf(a))))
+    })
+    t.equal(await pems('k1'), rejected, JSON.stringify(change))
+  }
+  t.equal(led, 0)
+})
+
+t.test('only https, or http on this machine, is asked', async (t) => {
+  const { fetch } = scripted(() => keysOf(jwkOf(a)))
+  const create = (url: string): KeySource => createKeySet({ name: 'main', issuer: 'x', location: { from: 'jwks', url }, algorithms: ['RS256'], times }, { clock: Date.now, fetch, random: Math.random })
+  for (const url of ['https://a.example/keys', 'http://localhost:1/keys', 'http://127.0.0.1:1/', 'http://127.1.2.3/', 'http://[::1]:1/']) t.doesNotThrow(() => create(url), url)
+  for (const url of ['http://a.example/keys', 'http://127.0.0.1.evil.example/', 'http://localhost.evil.example/', 'http://10.0.0.1/', 'ftp://a.example/', 'file:///keys', 'data:application/json,{}', '/keys', '', 'https://user:password@a.example/']) {
+    t.throws(() => create(url), { code: 'AUTH_CONFIG_OPTION' }, url)
+  }
+})
+
+t.test('the channel tells what happened to the set, and no key and no token', async (t) => {
+  const told: KeySetEvent[] = []
+  const listener = (event: unknown): void => { told.push(event as KeySetEvent) }
+  diagnostics.subscribe('causeflow-auth:key-set', listener)
+  t.teardown(() => { diagnostics.unsubscribe('causeflow-auth:key-set', listener) })
+  const { answer, pems, clock } = await served(t)
+  answer(keysOf(jwkOf(a), null, jwkOf(b, { kid: 'enc', use: 'enc' })))
+  await pems('k1')
+  answer(keysOf(jwkOf(b, { kid: 'k2' })))
+  clock.tick(600)
+  await pems('k2')
+  answer('x')
+  clock.tick(600)
+  await pems('k2')
+  await pems('k2')
+  t.match(told, [
+    { issuer: 'main', event: 'fetched', keyIds: ['k1'], refused: [{ keyId: null, why: 'it is not an object' }, { keyId: 'enc', why: 'it is not for signatures' }] },
+    { issuer: 'main', event: 'fetched', keyIds: ['k2'], refused: [] },
+    { issuer: 'main', event: 'rotated', added: ['k2'], removed: ['k1'] },
+    { issuer: 'main', event: 'failed', reason: 'rejected', failures: 1, retryIn: 30 },
+    { issuer: 'main', event: 'stale', age: 600 }
+  ])
+  t.equal(told.length, 5)
+  t.notOk(/BEGIN|"n"/.test(JSON.stringify(told)))
+})
