@@ -1,13 +1,17 @@
 /** How a process learns that what it knows of a key is no longer true. */
 import type { ApiKeyStore } from './store.js'
 
-/** A key that changed: its digest, its id, or both. A creation names the digest, for nobody has met the id. */
+/**
+ * A key that changed, by its digest, its id or both, or every key of a tenant. A creation names the digest, for
+ * nobody has met the id.
+ */
 export type KeyChange =
   | { readonly digest: string, readonly keyId?: string }
   | { readonly keyId: string, readonly digest?: string }
+  | { readonly tenantId: string }
 
 export interface InvalidationListener {
-  /** Forget this key. Called once or more for a change, in any order. */
+  /** Forget what this names. Called once or more for a change, in any order. */
   onInvalidated (change: KeyChange): void
   /** Forget everything: changes may have been missed. */
   onReset (): void

@@ -19,7 +19,7 @@ export type ApiKeyEvent =
   | HappeningToKey & { event: 'webhook-secret-rotated', until: string }
   | Happening & { event: 'all-revoked', tenantId: string, keyIds: readonly string[], by: string | null }
   | HappeningToKey & { event: 'webhook-secret-unreadable' }
-  | Happening & { event: 'last-use-lost', keyIds: readonly string[], cause: unknown }
+  | Happening & { event: 'last-use-lost', cause: unknown }
 
 const events = channel('causeflow-auth:api-key')
 

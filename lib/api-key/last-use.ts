@@ -10,9 +10,7 @@ const maxPending = 1000
 export interface LastUse {
   /** Notes a use. Ask no more often than every lastUsePrecision for one key. */
   note (keyId: string, now: number): void
-  /** Writes what is noted. Never rejects: a time that could not be written is lost, and nothing else is. */
-  flush (): Promise<void>
-  /** Writes what is noted and stops. */
+  /** Writes what is noted and stops. Never rejects: a time that could not be written is lost, and nothing else is. */
   close (): Promise<void>
 }
 
@@ -21,33 +19,33 @@ export function createLastUse ({ store, timeLimit }: Pick<ApiKeySettings, 'store
   let timer: Timer | null = null
   let closed = false
 
-  async function flush (): Promise<void> {
+  async function write (): Promise<void> {
     if (timer !== null) timers.clearTimeout(timer)
     timer = null
     if (pending.size === 0) return
     const uses = Array.from(pending, ([keyId, at]) => ({ keyId, usedAt: new Date(at).toISOString() }))
     pending = new Map()
-    try {
-      await askStore(() => store.touch(uses), timeLimit, timers)
-    } catch (cause) {
-      publishKeyEvent({ event: 'last-use-lost', at: new Date(clock()).toISOString(), keyIds: uses.map(({ keyId }) => keyId), cause })
-    }
+    await askStore(() => store.touch(uses), timeLimit, timers)
+  }
+
+  function lost (cause: unknown): void {
+    publishKeyEvent({ event: 'last-use-lost', at: new Date(clock()).toISOString(), cause })
   }
 
   return {
     note (keyId, now) {
       if (closed) return
       pending.set(keyId, now)
-      if (pending.size >= maxPending) void flush()
-      else if (timer === null) {
-        timer = timers.setTimeout(() => { void flush() }, lastUsePrecision)
+      if (pending.size >= maxPending) {
+        write().catch(lost)
+      } else if (timer === null) {
+        timer = timers.setTimeout(() => { write().catch(lost) }, lastUsePrecision)
         timer.unref()
       }
     },
-    flush,
     close () {
       closed = true
-      return flush()
+      return write().catch(lost)
     }
   }
 }

@@ -66,6 +66,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
   const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard }>()
   const keys = new WeakMap<ApiKeyPrincipal, ProvedKey>()
   let sweeping: Timer | null = null
+  let closed = false
 
   function find (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
     return held(digest) ?? loads.get(digest)?.answer ?? load(digest)
@@ -145,6 +146,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
   }
 
   function keep (digest: string, found: ProvedKey | KeyRefusal): ProvedKey | KeyRefusal {
+    // Nobody tells a closed lookup of changes; a request that is still on its way is answered all the same.
+    if (closed) return found
     if (typeof found === 'string') {
       refused?.set(digest, { reason: found, since: clock() })
     } else if (proved !== null && channel?.healthy) {
@@ -155,19 +158,27 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     return found
   }
 
-  function forget ({ digest, keyId }: KeyChange): void {
+  function forget (change: KeyChange): void {
+    if ('tenantId' in change) return forgetTenant(change.tenantId)
+    const { digest, keyId } = change
     if (keyId !== undefined) {
       const known = digestOf.get(keyId)
       if (known !== undefined) proved?.delete(known)
     }
-    if (digest === undefined) {
-      for (const { heard } of loads.values()) (heard.changedIds ??= new Set()).add(keyId as string)
-      return
+    if (digest !== undefined) {
+      proved?.delete(digest)
+      refused?.delete(digest)
+      const load = loads.get(digest)
+      if (load !== undefined) load.heard.changed = true
+    } else if (keyId !== undefined) {
+      // Whose digest this is only the answers in the air will tell.
+      for (const { heard } of loads.values()) (heard.changedIds ??= new Set()).add(keyId)
     }
-    proved?.delete(digest)
-    refused?.delete(digest)
-    const load = loads.get(digest)
-    if (load !== undefined) load.heard.changed = true
+  }
+
+  function forgetTenant (tenantId: string): void {
+    for (const [digest, key] of proved?.entries() ?? []) if (key.record.tenantId === tenantId) proved?.delete(digest)
+    for (const { heard } of loads.values()) heard.changed = true
   }
 
   function forgetAll (): void {
@@ -195,6 +206,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     keyOf: (principal) => keys.get(principal) ?? null,
     size: () => ({ proved: proved?.size ?? 0, refused: refused?.size ?? 0, loads: loads.size }),
     close () {
+      closed = true
       stopListening()
       forgetAll()
       if (sweeping !== null) timers.clearTimeout(sweeping)

@@ -190,9 +190,9 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
     async revokeAll ({ tenantId, createdBefore = null, revokedBy: by = null }) {
       readText('tenantId', tenantId)
       const query = { tenantId, createdBefore: createdBefore === null ? null : readTime('createdBefore', createdBefore), at: iso(clock()), by }
-      const keyIds = await ask(() => store.revokeAll(query))
-      const changes = keyIds.map((keyId) => ({ keyId }))
-      forgetHere(store, changes)
+      // The tenant and not the keys: to call it again after a failure tells everybody again.
+      const changes = [{ tenantId }]
+      const keyIds = await change(changes, () => store.revokeAll(query))
       await publish(changes)
       publishKeyEvent({ event: 'all-revoked', tenantId, keyIds, at: query.at, by })
       return keyIds

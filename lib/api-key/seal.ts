@@ -63,7 +63,8 @@ export function createSealer (keys: readonly SealingKey[], ephemeral: boolean, r
 // One key for the whole process: what one registration of the plugin has sealed another one opens.
 let processKey: Buffer | null = null
 function ofThisProcess (): Buffer {
-  return processKey ??= systemRandomBytes(32)
+  processKey ??= systemRandomBytes(32)
+  return processKey
 }
 
 function keyBytes (key: SealingKey): Buffer {

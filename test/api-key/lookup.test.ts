@@ -1,0 +1,276 @@
+import t from 'tap'
+import { createLookup, type ProvedKey } from '../../lib/api-key/lookup.js'
+import { forgetHere } from '../../lib/api-key/invalidation.js'
+import { MemoryApiKeyStore } from '../../lib/api-key/memory-store.js'
+import { fakeTime, settle } from './fake-time.js'
+import { newRecord } from './record-fixture.js'
+import { scriptedStore, settingsFor } from './scripted-store.js'
+
+const revokedAt = '2026-01-02T00:00:00.000Z'
+const keyIdOf = (found: unknown) => (found as ProvedKey).record?.keyId ?? found
+
+t.test('threat 15: a key that the channel names, by digest, id or tenant, is read again on its next use; others are not', async (t) => {
+  const [one, two] = [newRecord().record, newRecord({ tenantId: 'ten_B' }).record]
+  for (const change of [{ digest: one.digest }, { keyId: one.keyId }, { digest: one.digest, keyId: one.keyId }, { tenantId: 'ten_A' }]) {
+    const { store, memory, readings, channel } = scriptedStore()
+    memory.create(one, Infinity)
+    memory.create(two, Infinity)
+    const lookup = createLookup(settingsFor(store), fakeTime())
+    await lookup.find(one.digest)
+    await lookup.find(two.digest)
+    memory.revoke({ ...one, at: revokedAt, by: null })
+    channel.tell(change)
+    t.equal(await lookup.find(one.digest), 'revoked')
+    t.equal(keyIdOf(lookup.find(two.digest)), two.keyId)
+    t.equal(readings.length, 3)
+  }
+})
+
+t.test('threat 15: a process whose channel is not healthy does not use what it holds', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings, channel } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  await lookup.find(record.digest)
+  channel.healthy = false
+  memory.revoke({ ...record, at: revokedAt, by: null })
+  t.equal(await lookup.find(record.digest), 'revoked')
+  t.equal(readings.length, 2)
+})
+
+t.test('threat 15: what was read while the channel was not healthy is not held', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings, channel } = scriptedStore()
+  memory.create(record, Infinity)
+  channel.healthy = false
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  await lookup.find(record.digest)
+  channel.healthy = true
+  await lookup.find(record.digest)
+  t.equal(readings.length, 2)
+})
+
+t.test('threat 15: a reset forgets everything, refusals too', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings, channel } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  await lookup.find(record.digest)
+  await lookup.find('0'.repeat(64))
+  t.strictSame(lookup.size(), { proved: 1, refused: 1, loads: 0 })
+  channel.reset()
+  t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 0 })
+  await lookup.find(record.digest)
+  t.equal(readings.length, 3)
+})
+
+t.test('threat 15: a key that is revoked while it is read is read again before anybody is let in', async (t) => {
+  const { record } = newRecord()
+  const revoked = { ...record, revokedAt }
+  for (const what of ['digest', 'keyId', 'tenant', 'reset'] as const) {
+    const { store, readings, channel } = scriptedStore({ manual: true })
+    const lookup = createLookup(settingsFor(store), fakeTime())
+    const found = [lookup.find(record.digest), lookup.find(record.digest)]
+    if (what === 'reset') channel.reset()
+    else channel.tell(what === 'digest' ? { digest: record.digest } : what === 'keyId' ? { keyId: record.keyId } : { tenantId: 'ten_A' })
+    readings[0]?.answer(record)
+    await settle()
+    t.equal(readings.length, 2, what)
+    readings[1]?.answer(revoked)
+    t.strictSame(await Promise.all(found), ['revoked', 'revoked'], what)
+    t.equal(lookup.find(record.digest), 'revoked')
+  }
+})
+
+t.test('a change of another key while a key is read costs no second reading', async (t) => {
+  const { record } = newRecord()
+  const { store, readings, channel } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  const found = lookup.find(record.digest)
+  channel.tell({ keyId: 'key_OTHER' })
+  channel.tell({ digest: '0'.repeat(64), keyId: 'key_OTHER' })
+  readings[0]?.answer(record)
+  t.equal(keyIdOf(await found), record.keyId)
+  t.equal(readings.length, 1)
+})
+
+t.test('a key that changes at every reading is a 503 in the end', async (t) => {
+  const { record } = newRecord()
+  const { store, readings, channel } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  const found = lookup.find(record.digest) as Promise<unknown>
+  const refused = t.rejects(found, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'unreachable' })
+  for (let reading = 0; reading < 4; reading++) {
+    channel.tell({ digest: record.digest })
+    readings[reading]?.answer(record)
+    await settle()
+  }
+  await refused
+  t.equal(readings.length, 4)
+})
+
+t.test('an answer that comes after its time limit is not held', async (t) => {
+  const time = fakeTime()
+  const { record } = newRecord()
+  const { store, readings } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), time)
+  const late = t.rejects(lookup.find(record.digest) as Promise<unknown>, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
+  time.pass(2000)
+  await late
+  const second = lookup.find(record.digest) as Promise<unknown>
+  readings[0]?.answer(record)
+  await settle()
+  t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 1 }, 'and it does not end the reading after it')
+  readings[1]?.answer({ ...record, revokedAt })
+  t.equal(await second, 'revoked')
+})
+
+t.test('a request that comes right after a revocation never joins a reading from before it', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings } = scriptedStore({ manual: true })
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  const first = lookup.find(record.digest) as Promise<unknown>
+  readings[0]?.answer(memory.findByDigest(record.digest))
+  // The revocation falls on every step that the answer takes on its way to those who wait for it.
+  for (let step = 0; step < 8; step++) {
+    await Promise.resolve()
+    const { size } = lookup
+    if (size().proved === 1) break
+  }
+  memory.revoke({ ...record, at: revokedAt, by: null })
+  forgetHere(store, [{ keyId: record.keyId }])
+  const second = lookup.find(record.digest) as Promise<unknown>
+  t.equal(readings.length, 2, 'it reads for itself')
+  readings[1]?.answer(memory.findByDigest(record.digest))
+  t.equal(await second, 'revoked')
+  await first
+})
+
+t.test('without a channel nothing positive is held; a change in this process still reaches a reading in the air', async (t) => {
+  const { record } = newRecord()
+  const { store, readings } = scriptedStore({ manual: true, channel: false })
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  const found = lookup.find(record.digest)
+  forgetHere(store, [{ keyId: record.keyId }])
+  readings[0]?.answer(record)
+  await settle()
+  readings[1]?.answer(record)
+  t.equal(keyIdOf(await found), record.keyId)
+  t.equal(lookup.size().proved, 0)
+  t.type(lookup.find(record.digest), Promise)
+  t.equal(readings.length, 3)
+})
+
+t.test('with the cache off nothing is held, and many requests at once still share one reading', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store, { cache: null }), fakeTime())
+  await Promise.all(Array.from({ length: 100 }, () => lookup.find(record.digest)))
+  t.equal(readings.length, 1)
+  await lookup.find(record.digest)
+  await lookup.find('0'.repeat(64))
+  t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 0 })
+  t.equal(readings.length, 3)
+})
+
+t.test('threat 19: a bad key that repeats itself is read once a second, and one at once for many requests', async (t) => {
+  const time = fakeTime()
+  const { store, readings } = scriptedStore()
+  const lookup = createLookup(settingsFor(store), time)
+  const digest = '0'.repeat(64)
+  t.strictSame(new Set(await Promise.all(Array.from({ length: 1000 }, () => lookup.find(digest)))), new Set(['unknown']))
+  t.equal(readings.length, 1)
+  time.pass(999)
+  t.equal(lookup.find(digest), 'unknown')
+  time.pass(1)
+  await lookup.find(digest)
+  t.equal(readings.length, 2)
+})
+
+t.test('threat 19: a key that was refused a moment ago works at once when it is made', async (t) => {
+  const { record } = newRecord()
+  const store = new MemoryApiKeyStore()
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  t.equal(lookup.find(record.digest), 'unknown')
+  store.create(record, 5)
+  t.equal(keyIdOf(lookup.find(record.digest)), record.keyId)
+})
+
+t.test('threat 19: a key that is made while it is looked for works at once', async (t) => {
+  const { record } = newRecord()
+  const { store, readings, channel } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  const found = lookup.find(record.digest)
+  channel.tell({ digest: record.digest, keyId: record.keyId })
+  readings[0]?.answer(null)
+  await settle()
+  readings[1]?.answer(record)
+  t.equal(keyIdOf(await found), record.keyId)
+})
+
+t.test('threat 19: readings in the air are limited, those over the limit are told to ask again, and all of it passes', async (t) => {
+  const time = fakeTime()
+  const { store, readings } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), time)
+  const digestAt = (index: number) => index.toString(16).padStart(64, '0')
+  const waiting = Array.from({ length: 10_000 }, (_, index) => (lookup.find(digestAt(index)) as Promise<unknown>).catch((error: { reason: string }) => error.reason))
+  t.throws(() => lookup.find(digestAt(10_000)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', retryAfter: 1 })
+  t.type(lookup.find(digestAt(0)), Promise, 'who asks for the same is still let to wait')
+  ;(lookup.find(digestAt(0)) as Promise<unknown>).catch(() => {})
+  time.pass(2000)
+  t.strictSame(new Set(await Promise.all(waiting)), new Set(['time-limit']))
+  t.equal(lookup.size().loads, 0)
+  ;(lookup.find(digestAt(10_000)) as Promise<unknown>).catch(() => {})
+  t.equal(readings.length, 10_001)
+})
+
+t.test('what is held is bounded in number and in time', async (t) => {
+  const time = fakeTime()
+  const store = new MemoryApiKeyStore()
+  const lookup = createLookup(settingsFor(store, { cache: { max: 10, ttl: 30 } }), time)
+  for (let index = 0; index < 25; index++) {
+    const { record } = newRecord()
+    store.create(record, Infinity)
+    lookup.find(record.digest)
+    lookup.find(index.toString().padStart(64, '0'))
+  }
+  t.strictSame(lookup.size(), { proved: 10, refused: 10, loads: 0 })
+  time.pass(30_000)
+  t.equal(lookup.size().proved, 0, 'a key that nobody uses any more is not kept in memory')
+  t.equal(time.waiting(), 0)
+})
+
+t.test('a clock that is set back does not lengthen the life of what is held', async (t) => {
+  const time = fakeTime()
+  const { record } = newRecord()
+  const { store, memory, readings } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), time)
+  await lookup.find(record.digest)
+  await lookup.find('0'.repeat(64))
+  time.now -= 3600_000
+  await lookup.find(record.digest)
+  await lookup.find('0'.repeat(64))
+  t.equal(readings.length, 4)
+})
+
+t.test('a closed lookup still answers, holds nothing and listens to nobody', async (t) => {
+  const time = fakeTime()
+  const { record } = newRecord()
+  const { store, memory, readings, channel } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), time)
+  await lookup.find(record.digest)
+  const onItsWay = lookup.find('0'.repeat(64))
+  lookup.close()
+  t.equal(await onItsWay, 'unknown')
+  t.equal(keyIdOf(await lookup.find(record.digest)), record.keyId)
+  memory.revoke({ ...record, at: revokedAt, by: null })
+  t.equal(await lookup.find(record.digest), 'revoked')
+  t.equal(readings.length, 5)
+  t.equal(channel.listeners(), 0)
+  t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 0 })
+  t.equal(time.waiting(), 0)
+})
