@@ -13,7 +13,7 @@ export interface SignedDeliveryOptions extends SignWebhookOptions {
   scheme?: SignatureScheme
   /** Default: `POST`. */
   method?: 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-  /** Further headers. They win over those of the signature, so that any of these can be bent. Default: `content-type: application/json`. */
+  /** Further headers, their names put into lower case. They win over those of the signature, so that any of these can be bent. Default: `content-type: application/json`. */
   headers?: Record<string, string>
   /**
    * What to spoil after signing: one bit of the `body`, one digit of the `signature`, the signature headers `removed`, their time
@@ -35,7 +35,7 @@ export function signedDelivery ({ url, body, secret, scheme, method = 'POST', he
   const payload = typeof body === 'string' ? Buffer.from(body) : body instanceof Uint8Array ? Buffer.from(body) : Buffer.from(JSON.stringify(body))
   if (tamper === 'stale') signing = { ...signing, timestamp: (signing.timestamp ?? Math.floor(Date.now() / 1000)) - 3600 }
   const signature = signWebhook(payload, secret, scheme, signing)
-  const delivery: SignedDelivery = { method, url, headers: { 'content-type': 'application/json', ...signature, ...headers }, payload }
+  const delivery: SignedDelivery = { method, url, headers: { 'content-type': 'application/json', ...signature, ...lowerCased(headers) }, payload }
   if (typeof tamper === 'function') return tamper(delivery)
   if (tamper === 'body') payload[payload.length - 1]! ^= 1
   if (tamper === 'removed') for (const name of Object.keys(signature)) delete delivery.headers[name]
@@ -66,6 +66,10 @@ function chunked (payload: Buffer, sizes: readonly number[]): Buffer {
     at += chunk.length
   }
   return Buffer.concat([...parts, Buffer.from('0\r\n\r\n')])
+}
+
+function lowerCased (headers: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** Changes one digit in the middle of the signature, so that its form stays right. */

@@ -32,7 +32,7 @@ export interface DeliverWebhookOptions {
   maxDelay?: number
   /** Send to http on other machines too: anyone on the way reads the body. Default: false. */
   allowHttp?: boolean
-  /** Ends the delivery; the attempt under way counts as aborted. */
+  /** Ends the delivery; an attempt under way counts as aborted. */
   signal?: AbortSignal
   /** Default: the global fetch. Hand in one that refuses private addresses when the url is a customer's: this function does not look where a name leads. */
   fetch?: typeof fetch
@@ -83,6 +83,7 @@ export async function deliverWebhook (options: DeliverWebhookOptions): Promise<D
   let failures = 0
   try {
     await pRetry(async () => {
+      if (delivery.signal?.aborted) return
       const { attempt, retryAfter } = await tryOnce(delivery)
       attempts.push(attempt)
       if (isWorthAnother(attempt)) throw new FailedAttempt(retryAfter)
@@ -92,14 +93,12 @@ export async function deliverWebhook (options: DeliverWebhookOptions): Promise<D
       minTimeout: 0,
       maxTimeout: 0,
       async onFailedAttempt (error) {
-        if (error.retriesLeft === 0 || delivery.signal?.aborted) return
+        if (error.retriesLeft === 0) return
         await delivery.delay(waitAfter(++failures, (error as unknown as FailedAttempt).retryAfter, delivery), delivery.signal)
-      },
-      shouldRetry: () => true,
-      ...delivery.signal && { signal: delivery.signal }
+      }
     })
   } catch (error) {
-    if (!(error instanceof FailedAttempt) && !delivery.signal?.aborted) throw error
+    if (!(error instanceof FailedAttempt)) throw error
   }
   const last = attempts.at(-1)
   return {
@@ -249,6 +248,7 @@ function secondsOf (retryAfter: string | null, now: number): number | null {
   return Number.isNaN(date) ? null : Math.max(0, (date - now) / 1000)
 }
 
+/** The timer keeps the process alive, unlike those of the verifier: a delivery that somebody awaits is work under way. */
 function wait (milliseconds: number, signal: AbortSignal | undefined, timers: Timers): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve()

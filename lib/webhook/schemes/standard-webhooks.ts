@@ -1,3 +1,4 @@
+import { configError } from '../../errors.js'
 import { secondsPattern, strictHeader } from '../header.js'
 import type { SignatureScheme } from '../signature.js'
 import { checkSchemeOptions } from './scheme-options.js'
@@ -32,7 +33,7 @@ export function standardWebhooks (options: {
       return { prefix: `${id[0]}.${time[0]}.`, digests, timestamp: Number(time[0]), deliveryId: id[0] }
     },
     sign ({ id, timestamp }, mac) {
-      if (!idPattern.test(id) || id.length > 256) throw new TypeError('A delivery id has at most 256 visible ASCII characters and no full stop')
+      if (!idPattern.test(id) || id.length > 256) throw configError('option', 'A delivery id has at most 256 visible ASCII characters and no full stop')
       return {
         [families[0].id]: id,
         [families[0].timestamp]: String(timestamp),

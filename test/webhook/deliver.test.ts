@@ -1,0 +1,245 @@
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { deliverWebhook, type DeliverWebhookOptions } from '../../lib/webhook/deliver.js'
+import { MemoryReplayStore } from '../../lib/webhook/memory-replay-store.js'
+import { slack } from '../../lib/webhook/schemes/slack.js'
+import { standardWebhooks } from '../../lib/webhook/schemes/standard-webhooks.js'
+import { verifyWebhook } from '../../lib/webhook/sign.js'
+
+const event = { event: 'incident.created', timestamp: '2026-01-01T00:00:00.000Z', tenantId: 'ten_1', data: { incidentId: 'inc_1' } }
+const start = Date.UTC(2026, 0, 1)
+const url = 'https://hooks.example.test/in'
+
+type Answer = number | Error | 'hang' | ((headers: Headers) => Response)
+
+/** A delivery over a fetch that answers from a list, with time that passes only by waiting. */
+async function deliver (answers: Answer[], options: Partial<DeliverWebhookOptions> = {}) {
+  let now = start
+  const sent: Array<{ url: string, headers: Headers, body: string, redirect: string | undefined }> = []
+  const delays: number[] = []
+  const timers: Array<{ callback: () => void, milliseconds: number }> = []
+  const result = await deliverWebhook({
+    url,
+    secret: 'secret',
+    event,
+    id: 'msg_1',
+    clock: () => now,
+    random: () => 0.5,
+    async delay (milliseconds) { delays.push(milliseconds); now += milliseconds },
+    timers: {
+      setTimeout (callback, milliseconds) { const timer = { callback, milliseconds }; timers.push(timer); return timer },
+      clearTimeout (timer: typeof timers[number]) { timers.splice(timers.indexOf(timer), 1) }
+    },
+    async fetch (target, init) {
+      const headers = new Headers(init?.headers)
+      sent.push({ url: String(target), headers, body: Buffer.from(init?.body as Uint8Array).toString(), redirect: init?.redirect })
+      const answer = answers[Math.min(sent.length, answers.length) - 1]!
+      if (answer instanceof Error) throw answer
+      if (answer === 'hang') {
+        for (const timer of timers) { now += timer.milliseconds; timer.callback() }
+        return await new Promise<Response>(() => {})
+      }
+      return typeof answer === 'number' ? new Response(null, { status: answer }) : answer(headers)
+    },
+    ...('body' in options && { event: undefined }) as object,
+    ...options
+  })
+  return { result, sent, delays, timers }
+}
+
+t.test('an event is sent once, signed over exactly the bytes that are sent', async (t) => {
+  const { result, sent, delays, timers } = await deliver([202])
+  t.strictSame(result, { delivered: true, id: 'msg_1', status: 202, attempts: [{ startedAt: start, duration: 0, status: 202, failure: null, error: null }] })
+  t.equal(sent.length, 1)
+  t.equal(sent[0]!.url, url)
+  t.equal(sent[0]!.body, JSON.stringify(event))
+  t.equal(sent[0]!.redirect, 'manual')
+  t.equal(sent[0]!.headers.get('content-type'), 'application/json')
+  t.equal(verifyWebhook(sent[0]!.body, sent[0]!.headers, 'secret').source, 'default')
+  t.strictSame([delays, timers], [[], []])
+})
+
+t.test('a body is sent as given, with the caller\'s headers, which never replace the signature', async (t) => {
+  const { sent } = await deliver([200], { body: 'text \ufeff\r\n', headers: { 'Content-Type': 'text/plain', 'X-Webhook-Signature': 'sha256=x', 'x-own': '1' } })
+  t.equal(sent[0]!.body, 'text \ufeff\r\n')
+  t.equal(sent[0]!.headers.get('content-type'), 'text/plain')
+  t.equal(sent[0]!.headers.get('x-own'), '1')
+  t.ok(verifyWebhook(sent[0]!.body, sent[0]!.headers, 'secret'))
+})
+
+t.test('failures that may pass are tried again with the same id and bytes, each attempt signed with its own time', async (t) => {
+  const scheme = standardWebhooks()
+  const fault = new Error('connection refused')
+  const { result, sent, delays } = await deliver([fault, 408, 429, 500, 503, 204], { scheme, secret: 'AAAA' })
+  t.strictSame(delays, [750, 1500, 3000, 6000, 12_000])
+  t.strictSame(result.attempts.map(({ status, failure, error }) => [status, failure, error]), [
+    [null, 'network', fault], [408, 'status', null], [429, 'status', null], [500, 'status', null], [503, 'status', null], [204, null, null]
+  ])
+  t.match(result, { delivered: true, status: 204, id: 'msg_1' })
+  t.equal(new Set(sent.map(({ body }) => body)).size, 1)
+  t.strictSame(new Set(sent.map(({ headers }) => headers.get('webhook-id'))), new Set(['msg_1']))
+  for (const [at, { headers, body }] of sent.entries()) {
+    const { startedAt } = result.attempts[at]!
+    t.equal(verifyWebhook(body, headers, 'AAAA', scheme, { clock: () => startedAt }).timestamp, Math.floor(startedAt / 1000))
+  }
+})
+
+t.test('a try that outlives the receiver\'s tolerance is still accepted there, and one that had arrived already is known by its id', async (t) => {
+  let now = start
+  const store = new MemoryReplayStore({ clock: () => now })
+  const { sent } = await deliver([500, 200], { scheme: standardWebhooks(), secret: 'AAAA', maxDelay: 3600, async delay () { now += 3_600_000 }, clock: () => now })
+  const principals = sent.map(({ body, headers }, at) => verifyWebhook(body, headers, 'AAAA', standardWebhooks(), { clock: () => start + at * 3_600_000 }))
+  t.strictSame(principals.map(({ deliveryId }) => store.remember(deliveryId!, now + 1000)), [true, false])
+})
+
+t.test('after the last retry the delivery has failed, with every attempt told', async (t) => {
+  const { result, delays } = await deliver([500], { retries: 2 })
+  t.match(result, { delivered: false, status: 500 })
+  t.equal(result.attempts.length, 3)
+  t.equal(delays.length, 2)
+  const once = await deliver([new TypeError('a bug of the fetch handed in')], { retries: 0 })
+  t.match(once.result, { delivered: false, status: null, attempts: [{ failure: 'network' }] })
+  t.strictSame(once.delays, [])
+})
+
+t.test('an answer that trying again would not change is final', async (t) => {
+  for (const status of [400, 401, 403, 404, 409, 410, 413, 415, 422]) {
+    const { result } = await deliver([status])
+    t.match(result, { delivered: false, status, attempts: [{ status, failure: 'status' }] })
+    t.equal(result.attempts.length, 1)
+  }
+})
+
+t.test('a redirect is not followed and not tried again', async (t) => {
+  for (const status of [301, 302, 303, 307, 308]) {
+    const { result, sent } = await deliver([() => new Response(null, { status, headers: { location: 'http://169.254.169.254/' } })])
+    t.match(result, { delivered: false, status, attempts: [{ failure: 'redirect' }] })
+    t.equal(sent.length, 1)
+  }
+})
+
+t.test('Retry-After is honoured in seconds and as a date, never beyond the longest wait, and nonsense is passed over', async (t) => {
+  const waited = async (retryAfter: string): Promise<number | undefined> =>
+    (await deliver([() => new Response(null, { status: 503, headers: { 'retry-after': retryAfter } }), 200])).delays[0]
+  t.equal(await waited('20'), 20_000)
+  t.equal(await waited(new Date(start + 30_000).toUTCString()), 30_000)
+  t.equal(await waited('0'), 750, 'not sooner than without it')
+  t.equal(await waited(new Date(start - 30_000).toUTCString()), 750)
+  t.equal(await waited('86400'), 60_000)
+  t.equal(await waited('999999999999'), 750)
+  t.equal(await waited('soon'), 750)
+})
+
+t.test('the wait has jitter, and is never longer than the longest', async (t) => {
+  t.strictSame((await deliver([500], { random: () => 0, retries: 3 })).delays, [500, 1000, 2000])
+  t.strictSame((await deliver([500], { random: () => 0.999, retries: 3 })).delays, [999.5, 1999, 3998])
+  t.strictSame((await deliver([500], { random: () => 0.999, retries: 4, maxDelay: 3 })).delays, [999.5, 1999, 2998.5, 2998.5])
+})
+
+t.test('an attempt that passes its time limit is given up, though fetch does not heed its signal, and tried again', async (t) => {
+  const { result, timers } = await deliver(['hang', 200], { timeLimit: 7 })
+  t.match(result, { delivered: true, attempts: [{ failure: 'time-limit', status: null, duration: 7000 }, { failure: null }] })
+  t.strictSame(timers, [])
+})
+
+t.test('a signal ends the delivery before, during and between attempts', async (t) => {
+  const before = await deliver([200], { signal: AbortSignal.abort() })
+  t.strictSame([before.result, before.sent], [{ delivered: false, id: 'msg_1', status: null, attempts: [] }, []])
+  const during = new AbortController()
+  const { result } = await deliver([() => { during.abort(); throw new Error('aborted') }], { signal: during.signal })
+  t.match(result, { delivered: false, attempts: [{ failure: 'aborted' }] })
+  t.equal(result.attempts.length, 1)
+  const between = new AbortController()
+  const { result: two } = await deliver([500, 200], { signal: between.signal, async delay () { between.abort() } })
+  t.match(two, { delivered: false, status: 500 })
+  t.equal(two.attempts.length, 1)
+})
+
+t.test('the wait that is used without one handed in ends with its time or its signal', async (t) => {
+  const ended = new AbortController()
+  const rings: Array<() => void> = []
+  const timers = { setTimeout (callback: () => void, milliseconds: number) { if (milliseconds < 5000) rings.push(callback); return callback }, clearTimeout () {} }
+  let calls = 0
+  const delivery = deliverWebhook({ url, secret: 'secret', event, timers, signal: ended.signal, async fetch () { calls++; return new Response(null, { status: 500 }) } })
+  while (rings.length === 0) await new Promise(setImmediate)
+  rings.pop()!()
+  while (rings.length === 0) await new Promise(setImmediate)
+  ended.abort()
+  t.match(await delivery, { delivered: false, status: 500 })
+  t.equal(calls, 2)
+})
+
+t.test('only https is let out, or http on loopback; no credentials, no other protocol', async (t) => {
+  for (const good of ['https://a.test/', 'http://localhost:1/', 'http://127.0.0.1:1/', 'http://127.9.9.9/', 'http://[::1]:1/', new URL('https://a.test/')]) {
+    t.equal((await deliver([200], { url: good })).result.delivered, true, String(good))
+  }
+  for (const bad of ['http://a.test/', 'http://127.0.0.1.a.test/', 'http://localhost.a.test/', 'http://10.0.0.1/', 'ftp://a.test/', 'file:///etc/passwd', 'javascript:1', '/in', '', 'https://user:pass@a.test/', 'https://user@a.test/']) {
+    await t.rejects(deliver([200], { url: bad }), { code: 'AUTH_CONFIG_OPTION' }, bad)
+  }
+  t.equal((await deliver([200], { url: 'http://a.test/', allowHttp: true })).result.delivered, true)
+  await t.rejects(deliver([200], { url: 'ftp://a.test/', allowHttp: true }), { code: 'AUTH_CONFIG_OPTION' })
+})
+
+t.test('wrong options are refused before anything is sent', async (t) => {
+  const wrong: Array<Partial<DeliverWebhookOptions>> = [
+    { secret: '' }, { body: '' }, { timeLimit: 0 }, { timeLimit: NaN }, { retries: -1 }, { retries: 1.5 }, { maxDelay: 0 },
+    { scheme: standardWebhooks(), secret: 'not base64!' }, { scheme: standardWebhooks(), secret: 'AAAA', id: 'a.b' }
+  ]
+  for (const options of wrong) {
+    let fetched = false
+    await t.rejects(deliver([200], { ...options, async fetch () { fetched = true; return new Response() } }), { code: 'AUTH_CONFIG_OPTION' }, JSON.stringify(options))
+    t.equal(fetched, false)
+  }
+  await t.rejects(deliverWebhook({ url, secret: 'secret', event, body: 'x' }), { code: 'AUTH_CONFIG_OPTION' })
+  await t.rejects(deliverWebhook({ url, secret: 'secret' }), { code: 'AUTH_CONFIG_OPTION' })
+})
+
+t.test('of an answer\'s body no more than 16 kB and what is under way is read', async (t) => {
+  let pulled = 0
+  let cancelled = false
+  const endless = new ReadableStream<Uint8Array>({
+    pull (controller) { pulled += 1024; controller.enqueue(new Uint8Array(1024)) },
+    cancel () { cancelled = true }
+  })
+  const { result } = await deliver([() => new Response(endless, { status: 200 })])
+  t.equal(result.delivered, true)
+  t.ok(pulled < 20_000, `${pulled} bytes`)
+  t.equal(cancelled, true)
+})
+
+t.test('an answer whose body breaks off has still been given', async (t) => {
+  const broken = new ReadableStream({ pull (controller) { controller.error(new Error('reset')) } })
+  t.match((await deliver([() => new Response(broken, { status: 200 })])).result, { delivered: true, status: 200 })
+})
+
+t.test('over a socket: the receiver verifies what arrived, a redirect\'s target is never called, a hanging answer is given up', async (t) => {
+  const seen: Array<{ path: string | undefined, headers: IncomingHttpHeaders, body: Buffer }> = []
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
+      seen.push({ path: request.url, headers: request.headers, body: Buffer.concat(chunks) })
+      if (request.url === '/moved') response.writeHead(307, { location: '/in' }).end()
+      else if (request.url === '/hang') response.writeHead(500).write('never ends')
+      else response.writeHead(202).end('{"ok":true}')
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => { server.closeAllConnections(); server.close() })
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  t.match(await deliverWebhook({ url: `${base}/in`, secret: 'secret', event, scheme: slack() }), { delivered: true, status: 202 })
+  t.ok(verifyWebhook(seen[0]!.body, seen[0]!.headers, 'secret', slack()))
+  t.match(await deliverWebhook({ url: `${base}/moved`, secret: 'secret', event }), { delivered: false, status: 307, attempts: [{ failure: 'redirect' }] })
+  t.strictSame(seen.map(({ path }) => path), ['/in', '/moved'])
+  const rings: Array<() => void> = []
+  const hanging = deliverWebhook({ url: `${base}/hang`, secret: 'secret', event, retries: 0, timers: { setTimeout (callback) { rings.push(callback) }, clearTimeout () {} } })
+  while (seen.length < 3) await new Promise(setImmediate)
+  for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate)
+  rings[0]!()
+  t.match(await hanging, { delivered: false, attempts: [{ failure: /status|time-limit/ }] })
+  const closed = createServer()
+  await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
+  const gone = `http://127.0.0.1:${(closed.address() as AddressInfo).port}`
+  await new Promise((resolve) => closed.close(resolve))
+  t.match(await deliverWebhook({ url: gone, secret: 'secret', event, retries: 1, delay: async () => {} }), { delivered: false, status: null, attempts: [{ failure: 'network' }, { failure: 'network' }] })
+})
