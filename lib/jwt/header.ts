@@ -5,7 +5,7 @@ import { maxKeyIdLength } from './verification-key.js'
 /** What a header may say at one issuer. */
 export interface HeaderSettings {
   readonly algorithms: readonly Algorithm[]
-  /** Accepted values of `typ` beside JWT, in lower case and without `application/`. */
+  /** Accepted values of `typ` beside JWT, each a plainType. */
   readonly types: readonly string[]
   /** Whether a key id is needed to find the key. */
   readonly named: boolean
@@ -32,6 +32,11 @@ export function checkHeader (header: Readonly<Record<string, unknown>>, settings
 function isType (typ: unknown, types: readonly string[]): boolean {
   if (typ === 'JWT') return true
   if (typeof typ !== 'string') return false
-  const type = typ.toLowerCase().replace(/^application\//, '')
+  const type = plainType(typ)
   return type === 'jwt' || types.includes(type)
+}
+
+/** A `typ` as it is compared: without regard to case, and to the `application/` that may be left out (RFC 7515 §4.1.9). */
+export function plainType (typ: string): string {
+  return typ.toLowerCase().replace(/^application\//, '')
 }

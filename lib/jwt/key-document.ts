@@ -57,7 +57,7 @@ async function readObject (url: string, fetch: typeof globalThis.fetch, signal: 
     // A redirect would lead where no configuration points.
     const response = await fetch(url, { redirect: 'manual', headers: { accept: 'application/json' }, signal })
     if (response.status !== 200) {
-      void response.body?.cancel().catch(ignore)
+      response.body?.cancel().catch(ignore)
       throw new KeyDocumentError('rejected', `${url} answered ${response.status}`)
     }
     text = await readText(url, response)
@@ -87,7 +87,7 @@ async function readText (url: string, response: Response): Promise<string> {
     if (done) return Buffer.concat(chunks).toString('utf8')
     size += value.byteLength
     if (size > maxBytes) {
-      void reader.cancel().catch(ignore)
+      reader.cancel().catch(ignore)
       throw new KeyDocumentError('rejected', `${url} is larger than ${maxBytes} bytes`)
     }
     chunks.push(value)

@@ -244,11 +244,11 @@ function reasonOf (error: unknown): KeyDocumentError['reason'] {
 function limited<T> (milliseconds: number, end: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
   return new Promise((resolve, reject) => {
-    const stop = (error: unknown): void => {
-      reject(error as Error)
+    const stop = (error: KeyDocumentError): void => {
+      reject(error)
       controller.abort(error)
     }
-    const onEnd = (): void => { stop(end.reason) }
+    const onEnd = (): void => { stop(end.reason as KeyDocumentError) }
     const timer = setTimeout(() => { stop(new KeyDocumentError('time-limit', `No answer within ${milliseconds} ms`)) }, milliseconds)
     timer.unref()
     end.addEventListener('abort', onEnd, { once: true })

@@ -7,7 +7,7 @@ import { parseToken } from './bearer.js'
 import type { UnverifiedToken } from './bearer.js'
 import { compileMapping } from './claims.js'
 import type { ClaimMapping } from './claims.js'
-import { checkHeader } from './header.js'
+import { checkHeader, plainType } from './header.js'
 import { createFixedKey, createKeySet } from './key-set.js'
 import type { KeySetTimes, KeySetTools, KeySource } from './key-set.js'
 import type { KeyLocation } from './key-document.js'
@@ -66,7 +66,7 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
   const { check, clock } = tools
   const source = createKeySource(settings, tools)
   const readClaims = compileMapping(settings.claims)
-  const headerSettings = { algorithms: settings.algorithms, types: settings.claims.types ?? [], named: source.named }
+  const headerSettings = { algorithms: settings.algorithms, types: (settings.claims.types ?? []).map(plainType), named: source.named }
   const cache = settings.tokenCache === null ? null : createTokenCache(settings.tokenCache.max)
 
   return { name, issuer, recall, verify, warm: source.warm, close: source.close }
@@ -164,7 +164,7 @@ function createKeySource (settings: TokenIssuerSettings, tools: KeySetTools): Ke
  * copies claims with Object.assign or a merge would take it for the prototype.
  */
 function removeProto (value: object): void {
-  if (Object.hasOwn(value, '__proto__')) delete (value as { __proto__?: unknown }).__proto__
+  if (Object.hasOwn(value, '__proto__')) Reflect.deleteProperty(value, '__proto__')
   for (const member of Object.values(value)) {
     if (typeof member === 'object' && member !== null) removeProto(member as object)
   }

@@ -16,8 +16,12 @@ const path = '/.well-known/jwks.json'
 
 /** An issuer on this machine, whose next answers are what `answer` writes. */
 async function served (t: { teardown (work: () => void): unknown }, overrides: { times?: Partial<typeof times>, random?: () => number, discovery?: boolean } = {}): Promise<{
-  set: KeySource, clock: ReturnType<typeof standingClock>, url: string, requests: () => number
-  answer: (next: unknown) => void, pems: (keyId: string) => Promise<unknown>
+  set: KeySource
+  clock: ReturnType<typeof standingClock>
+  url: string
+  requests: () => number
+  answer: (next: unknown) => void
+  pems: (keyId: string) => Promise<unknown>
 }> {
   let next: unknown = { keys: [] }
   const server = await listen(t, (request, response) => {
@@ -278,7 +282,9 @@ t.test('a body of more than 1 MB is not read to its end, whatever its form', asy
     const pump = (): void => {
       while (written < 100 * 1024 * 1024 && !response.destroyed) {
         written += chunk.length
-        if (!response.write(chunk)) return void response.once('drain', pump)
+        if (response.write(chunk)) continue
+        response.once('drain', pump)
+        return
       }
       response.end()
     }

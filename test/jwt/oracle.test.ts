@@ -42,10 +42,13 @@ const mutations: fc.Arbitrary<Mutation> = fc.oneof(
   { weight: 3, arbitrary: fc.tuple(fc.double({ min: 0, max: 0.999, noNaN: true }), fc.constantFrom(...'ABwxyz019-_.=+/ \n%é')).map(([position, character]): Mutation => (token) => token.slice(0, at(position, token)) + character + token.slice(at(position, token) + 1)) },
   { weight: 2, arbitrary: fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom('A', '.', '=', '==', ' ', '\n', 'AA', '..')).map(([position, text]): Mutation => (token) => token.slice(0, at(position, token)) + text + token.slice(at(position, token))) },
   { weight: 2, arbitrary: fc.double({ min: 0, max: 1, noNaN: true }).map((position): Mutation => (token) => token.slice(0, at(position, token))) },
-  { weight: 1, arbitrary: fc.constantFrom<Mutation>(
-    (token) => token.split('.').reverse().join('.'), (token) => `${token.split('.').slice(0, 2).join('.')}.`, (token) => token.split('.').slice(0, 2).join('.'), (token) => `${token}.${token}`,
-    (token) => token.toUpperCase(), (token) => `${token}=`, (token) => ` ${token}`, (token) => token.replace('.', '..'),
-    (token) => [encode({ alg: 'none' }), token.split('.')[1], ''].join('.'), (token) => [token.split('.')[0], encode(claims({ roles: ['owner'] })), token.split('.')[2]].join('.')) }
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<Mutation>(
+      (token) => token.split('.').reverse().join('.'), (token) => `${token.split('.').slice(0, 2).join('.')}.`, (token) => token.split('.').slice(0, 2).join('.'), (token) => `${token}.${token}`,
+      (token) => token.toUpperCase(), (token) => `${token}=`, (token) => ` ${token}`, (token) => token.replace('.', '..'),
+      (token) => [encode({ alg: 'none' }), token.split('.')[1], ''].join('.'), (token) => [token.split('.')[0], encode(claims({ roles: ['owner'] })), token.split('.')[2]].join('.'))
+  }
 )
 
 t.test('whatever jose refuses for its form, signature or times is refused', async (t) => {

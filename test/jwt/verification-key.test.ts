@@ -75,3 +75,20 @@ t.test('a PEM may be a public key in either form, and never a private or a weak 
   t.throws(() => readPem(pem, ['HS256']), /none of the algorithms/)
   for (const text of ['', 'secret', pem.slice(0, 100), JSON.stringify(jwkOf(pair))]) t.throws(() => readPem(text, ['RS256']), /not readable/)
 })
+
+t.test('a certificate is read for the key in it', async (t) => {
+  const certificate = `-----BEGIN CERTIFICATE-----
+MIIBkTCCATegAwIBAgIUYMprbtBPhIyun0tAZ8YXzuXJ4i4wCgYIKoZIzj0EAwIw
+HTEbMBkGA1UEAwwSaXNzdWVyLmV4YW1wbGUuY29tMCAXDTI2MTEyNDA4MjkwM1oY
+DzIxMjYxMDMxMDgyOTAzWjAdMRswGQYDVQQDDBJpc3N1ZXIuZXhhbXBsZS5jb20w
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARFpXF4P6pJ0hdd/S+04aZynBCpW6VT
+ETBFVgYe6t5O+66OYFkTiQNTnP/PjLAL7wnoYSYLOU/EHJHxVB2+3sqLo1MwUTAd
+BgNVHQ4EFgQU6xlgIbXsGYKfZ354sJAUYp4wBFMwHwYDVR0jBBgwFoAU6xlgIbXs
+GYKfZ354sJAUYp4wBFMwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBF
+AiBrNoniHxaEGKlwIarX0Jny4VsIYlOofKeggGdZMpnqAgIhAKuwpwWPl2reNVzS
+HSQUVWOyS7kSWHSU3zA16eQBgl75
+-----END CERTIFICATE-----`
+  const key = readPem(certificate, ['ES256'])
+  t.match(key, { algorithms: ['ES256'], pem: /^-----BEGIN PUBLIC KEY-----/ })
+  t.ok(createPublicKey(key.pem).equals(createPublicKey(certificate)))
+})

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import type { Algorithm } from '../../lib/jwt/algorithm.js'
 import { parseToken } from '../../lib/jwt/bearer.js'
+import { causeflowClaims } from '../../lib/jwt/claims.js'
 import { clerkSession } from '../../lib/jwt/clerk.js'
 import type { TokenIssuerSettings } from '../../lib/jwt/verify.js'
 import type { JwtPrincipal } from '../../lib/principal.js'
@@ -313,6 +314,8 @@ t.test('Clerk\'s session tokens: a foreign party and a pending session are refus
   t.equal(await present(verifier, own({ sub: 'mch_1' })), 'AUTH_TOKEN_CLAIMS token-class')
   t.equal(await present(verifier, own({ sid: undefined })), 'AUTH_TOKEN_CLAIMS token-class')
   t.equal(await present(verifier, own({}, { typ: 'at+jwt' })), 'AUTH_TOKEN_INVALID type')
+  const spelled = await verifierOf({ keys, claims: { ...causeflowClaims(), types: ['application/AT+JWT'] } })
+  t.match(await present(spelled, token({}, { typ: 'at+jwt' })), { subject: 'usr_1' })
   const both = await verifierOf({ ...session, claims: clerkSession({ accept: ['oauth'] }) })
   t.match(await present(both, own({ sid: undefined, azp: undefined, client_id: 'client_1', scp: ['profile'] }, { typ: 'at+jwt' })), { tenantId: null, scopes: ['profile'] })
 })

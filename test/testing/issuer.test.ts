@@ -19,7 +19,7 @@ const verifierFor = (issuer: TestIssuer, members = {}): Promise<TokenVerifier> =
 t.test('its tokens are CauseFlow\'s, signed by the key that it publishes', async (t) => {
   const issuer = await started(t)
   const { issuer: iss, audience } = issuer.jwtOptions()
-  const { payload, protectedHeader } = await jose.jwtVerify(issuer.token(), jose.createRemoteJWKSet(new URL(`${iss}/.well-known/jwks.json`)), { issuer: iss, audience: audience, currentDate: new Date(start) })
+  const { payload, protectedHeader } = await jose.jwtVerify(issuer.token(), jose.createRemoteJWKSet(new URL(`${iss}/.well-known/jwks.json`)), { issuer: iss, audience, currentDate: new Date(start) })
   t.strictSame(protectedHeader, { alg: 'RS256', typ: 'JWT', kid: issuer.keyId })
   t.strictSame(payload, { sub: 'usr_01HX9VTPQR3KF8MZWBYD5N6JCE', email: 'user@example.com', tenant_id: 'ten_EXAMPLE_01HX9VTPQR3KF8MZ', roles: ['member'], iss, aud: audience, iat: start / 1000, exp: start / 1000 + 300 })
   t.equal(issuer.requests, 1)
