@@ -111,7 +111,7 @@ function firstSatisfied (branches: readonly Branch[], stage: 'before' | 'after',
     if (failed === null) return proofOf(branch, evidence)
     refusal ??= failed
   }
-  throw refusal as AuthError
+  throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
 }
 
 /** What is left of the candidates of a signed request, and the refusal of the first if it has failed. */
@@ -128,7 +128,7 @@ function satisfiable (branches: readonly Branch[], index: number, left: readonly
     if (failed === null) left = [...left, branch]
     refusal ??= failed
   }
-  if (left.length === 0) throw refusal as AuthError
+  if (left.length === 0) throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
   return { branches: left, refusal }
 }
 
@@ -145,7 +145,7 @@ function openAll (rule: CompiledRule, presented: Presented, standing: Standing, 
       return isPromise(open) ? open.then((opened) => ({ kind, opened })) : { kind, opened: open }
     })
   const pending = (kinds: readonly OpenedKind[]): Pending => ({ pending: true, conclude: (body) => conclude(kinds, body, standing, evidence, presented) })
-  return opened.some(isPromise) ? Promise.all(opened).then(pending) : pending(opened as OpenedKind[])
+  return opened.some(isPromise) ? Promise.all(opened.map((one) => Promise.resolve(one))).then(pending) : pending(opened as OpenedKind[])
 }
 
 function conclude (kinds: readonly OpenedKind[], body: Buffer, standing: Standing, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {

@@ -38,7 +38,7 @@ export function causeflowErrorHandler (): ErrorHandler {
   return (thrown, request, reply) => {
     const { error, status, word, message } = read(thrown, request)
     answer(error, status, reply)
-    void reply.send({ error: word, message })
+    reply.send({ error: word, message })
   }
 }
 
@@ -50,7 +50,7 @@ export function problemErrorHandler (): ErrorHandler {
     // Of no type of its own, a problem's title is its status in words (RFC 9457 §4.2.1).
     const problem = { type: 'about:blank', title: titleOf(word), status, detail: message, ...(isAuthError(error) ? { code: error.code } : {}) }
     // Serialised here: a route's response schema is not a problem's.
-    void reply.type('application/problem+json').serializer(String).send(JSON.stringify(problem))
+    reply.type('application/problem+json').serializer(String).send(JSON.stringify(problem))
   }
 }
 
@@ -70,7 +70,7 @@ function read (thrown: unknown, request: FastifyRequest): Reading {
 }
 
 function answer (error: RequestError | AuthError, status: number, reply: FastifyReply): void {
-  void reply.code(status)
+  reply.code(status)
   if (!isAuthError(error)) return
   // Set already where the plugin refused; not where the application threw, as principalOf may.
   if (error.challenge !== null && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', error.challenge)

@@ -5,7 +5,8 @@ import { parseToken, readBearer, type UnverifiedToken } from './jwt/bearer.js'
 import type { CompiledRule, Kind } from './compiled-rule.js'
 import type { Opened, Presented } from './decide.js'
 import type { KeyVerifier } from './api-key/verify.js'
-import type { ApiKeyPrincipal, JwtPrincipal, Principal, WebhookPrincipal } from './principal.js'
+import { haveStandIns, standInHeader, standInsOf } from './stand-in.js'
+import type { ApiKeyPrincipal, JwtPrincipal, Principal, PrincipalOf, Scheme, WebhookPrincipal } from './principal.js'
 import type { OpenedSignature, SignatureVerifier } from './webhook/verify.js'
 import type { TokenVerifier } from './jwt/verify.js'
 
@@ -36,11 +37,19 @@ export class Presentation implements Presented {
   #token: UnverifiedToken | null = null
   #verifier: TokenVerifier | null = null
   #key: string | null = null
+  #standIns: readonly Principal[] | null = null
 
   constructor (rule: CompiledRule, verifiers: Verifiers, request: FastifyRequest) {
     this.#verifiers = verifiers
     this.request = request
     const { headers } = request
+    if (haveStandIns()) {
+      this.#standIns = standInsOf(headers[standInHeader])
+      if (this.#standIns !== null) {
+        this.kinds = this.#standIns.reduce((bits, principal) => bits | standInBit(rule, principal), 0)
+        return
+      }
+    }
     const { keySource } = verifiers
     const takesKey = rule.keyBit !== 0 && keySource !== null
     if ((rule.issuerBits.size > 0 || (takesKey && keySource.bearer)) && headers.authorization !== undefined) {
@@ -59,14 +68,17 @@ export class Presentation implements Presented {
   }
 
   token (): JwtPrincipal | Promise<JwtPrincipal> {
+    if (this.#standIns !== null) return standIn(this.#standIns, 'jwt')
     return this.#known ?? (this.#verifier as TokenVerifier).verify(this.#token as UnverifiedToken)
   }
 
   apiKey (): ApiKeyPrincipal | Promise<ApiKeyPrincipal> {
+    if (this.#standIns !== null) return standIn(this.#standIns, 'apiKey')
     return (this.#verifiers.keys as KeyVerifier).verify(this.#key as string)
   }
 
   open (_kind: Extract<Kind, { scheme: 'webhook' }>, names: readonly string[], proved: Principal | null): Opened | Promise<Opened> {
+    if (this.#standIns !== null) return openStandIn(standIn(this.#standIns, 'webhook'), names)
     const verifiers = names.map((name) => this.#verifiers.webhooks.get(name) as SignatureVerifier<FastifyRequest>)
     return openAny(verifiers, this.request, proved, this.verified)
   }
@@ -146,6 +158,28 @@ export class Presentation implements Presented {
     if (this.#key !== null) { this.duplicate = true; return }
     this.#key = key
     this.kinds |= rule.keyBit
+  }
+}
+
+function standIn<S extends Scheme> (standIns: readonly Principal[], scheme: S): PrincipalOf<S> {
+  return standIns.find((principal) => principal.scheme === scheme) as PrincipalOf<S>
+}
+
+/** The kind that a test's principal stands for: its issuer's or its source's, or the first that the rule mentions. */
+function standInBit (rule: CompiledRule, principal: Principal): number {
+  switch (principal.scheme) {
+    case 'jwt': return rule.issuerBits.get(principal.issuer) ?? [...rule.issuerBits.values()][0] ?? 0
+    case 'apiKey': return rule.keyBit
+    case 'webhook': return (rule.webhookKinds.find(({ names }) => names.includes(principal.source)) ?? rule.webhookKinds[0])?.bit ?? 0
+  }
+}
+
+function openStandIn (principal: WebhookPrincipal, names: readonly string[]): Opened {
+  return {
+    verify (body) {
+      if (body.length === 0) throw new AuthError('AUTH_SIGNATURE_INVALID', 'body-absent')
+      return names.includes(principal.source) ? principal : Object.freeze({ ...principal, source: names[0] ?? '' })
+    }
   }
 }
 

@@ -1,9 +1,10 @@
 // The package as its users get it: built, packed, and unpacked beside what it names as its dependencies and nothing else.
 import t from 'tap'
+import ts from 'typescript'
 import { execFile } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 
 const repository = dirname(import.meta.dirname)
@@ -13,6 +14,8 @@ const tsc = join(repository, 'node_modules', 'typescript', 'bin', 'tsc')
 const directory = realpathSync(mkdtempSync(join(tmpdir(), 'consumers-')))
 const consumer = join(directory, 'consumer')
 const installed = join(consumer, 'node_modules', 'fastify-causeflow-auth')
+// The compiler reads the types of Fastify and Node three times.
+t.setTimeout(180_000)
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
 await install(await pack())
@@ -55,8 +58,8 @@ t.test('@fastify/autoload loads a folder whose file re-exports the plugin, and d
 })
 
 for (const resolution of ['nodenext', 'bundler']) {
-  t.test(`TypeScript under ${resolution} compiles against every entry, library types checked too`, async (t) => {
-    t.strictSame(await compile(`tsconfig.${resolution}.json`), [])
+  t.test(`TypeScript under ${resolution} compiles against every entry, and the types of the package are sound`, async (t) => {
+    t.strictSame(compile(`tsconfig.${resolution}.json`), [])
   })
 }
 
@@ -94,8 +97,13 @@ async function node (...parameters: string[]) {
   return JSON.parse(stdout)
 }
 
-/** The compiler's complaints, one a line. */
-async function compile (project: string): Promise<string[]> {
-  const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', project, '--pretty', 'false'], { cwd: consumer }).catch((failure) => failure)
-  return stdout.split('\n').filter((line: string) => line !== '')
+/** The compiler's complaints about the consumer and about our types; those of other packages are parsed and not judged. */
+function compile (project: string): string[] {
+  const { config } = ts.readConfigFile(join(consumer, project), ts.sys.readFile)
+  const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, consumer)
+  const program = ts.createProgram(fileNames, options)
+  const files = program.getSourceFiles().filter(({ fileName }) => !relative(consumer, fileName).startsWith('..'))
+  const complaints = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics(),
+    ...files.flatMap((file) => [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)])]
+  return complaints.map(({ file, messageText }) => `${file ? relative(consumer, file.fileName) : project}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`)
 }

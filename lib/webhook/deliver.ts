@@ -150,7 +150,16 @@ function prepare (options: DeliverWebhookOptions): Prepared {
     headers,
     mac: signingMac(secret, scheme),
     delay: options.delay ?? ((milliseconds, ended) => wait(milliseconds, ended, timers)),
-    id, scheme, timeLimit, retries, maxDelay, fetch, clock, random, timers, signal
+    id,
+    scheme,
+    timeLimit,
+    retries,
+    maxDelay,
+    fetch,
+    clock,
+    random,
+    timers,
+    signal
   }
 }
 

@@ -2,7 +2,7 @@ import { configError } from '../errors.js'
 import type { ReplayStore } from './replay.js'
 
 export interface MemoryReplayStoreOptions {
-  /** How many deliveries it remembers at most; about 250 bytes each. Default: 500 000, or 5 each second for a day. */
+  /** How many deliveries it remembers at most; about 150 bytes each. Default: 500 000, or 5 each second for a day. */
   max?: number
   /** Milliseconds since the epoch. Default: Date.now. */
   clock?: () => number

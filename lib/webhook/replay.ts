@@ -39,10 +39,9 @@ export function rememberDelivery (store: ReplayStore, key: string, until: number
     throw unavailable(error)
   }
   if (!isPromiseLike(answer)) return remembered(answer, store, key, timers)
-  return withinTimeLimit(answer, timeLimit, timers, (isNew) => {
-    // The delivery was refused with 503 and will be sent again: it must not meet its own shadow.
-    if (isNew === true) void forgetOnce(store, key, timers)()
-  }).then((isNew) => remembered(isNew, store, key, timers), (error: unknown) => { throw unavailable(error) })
+  // What is remembered too late was refused with 503 and will be sent again: it must not meet its own shadow.
+  const late = (isNew: boolean): unknown => isNew === true ? forgetOnce(store, key, timers)() : null
+  return withinTimeLimit(answer, timeLimit, timers, late).then((isNew) => remembered(isNew, store, key, timers), (error: unknown) => { throw unavailable(error) })
 }
 
 /**

@@ -25,8 +25,8 @@ export interface PreparedSecrets {
  * others: they are left out and verify nothing. Anything that is no answer at all, and a text that the scheme cannot
  * read, throws.
  *
- * A prepared key is kept nowhere: making its pads takes 0.3 µs, which is less than what looking it up by the secret's text in a
- * bounded cache would save, and a cache would hold secrets longer than their resolver wants them held.
+ * A prepared key is kept nowhere: a resolved secret costs half a microsecond more than a literal one, and a cache that saved a part of
+ * that would hold secrets longer than their resolver wants them held.
  */
 export function prepareSecrets (answer: SecretAnswer | undefined, scheme: SignatureScheme): PreparedSecrets {
   if (typeof answer === 'object' && answer !== null && !Array.isArray(answer) && !isUint8Array(answer)) {

@@ -13,7 +13,7 @@ export class TimeLimitError extends Error {}
  * The answer, or a TimeLimitError when it takes longer than the limit. The work itself is not stopped: `late` receives what it
  * still answers, and a late failure is dropped. The timer keeps no process alive.
  */
-export function withinTimeLimit<T> (answer: PromiseLike<T>, milliseconds: number, timers: Timers, late?: (value: T) => void): Promise<T> {
+export function withinTimeLimit<T> (answer: PromiseLike<T>, milliseconds: number, timers: Timers, late?: (value: T) => unknown): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     let passed = false
     const timer = timers.setTimeout(() => {

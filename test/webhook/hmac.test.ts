@@ -23,10 +23,17 @@ t.test('any key, prefix and body give what createHmac gives', async () => {
 t.test('bodies around the size at which the way of computing changes give what createHmac gives', async (t) => {
   const key = Buffer.from('a key')
   for (const prefix of ['', 'msg_1.1614265330.', 'é€😀'.repeat(100)]) {
-    for (const size of [0, 1, 63, 64, 65, 16_384 - prefix.length * 3 - 1, 16_384 - prefix.length * 3, 16_384 - prefix.length * 3 + 1, 16_384, 100_000]) {
+    for (const size of [0, 1, 63, 64, 65, 16_384 - prefix.length * 3 - 1, 16_384 - prefix.length * 3, 16_384 - prefix.length * 3 + 1, 16_384 - prefix.length, 16_384, 100_000]) {
       const body = Buffer.alloc(Math.max(size, 0), 'é')
       t.equal(macUnder(key)(prefix, body).toString('hex'), createHmac('sha256', key).update(prefix).update(body).digest('hex'), `${prefix.length} + ${size}`)
     }
+  }
+})
+
+t.test('keys around the size of a block give what createHmac gives', async (t) => {
+  for (const size of [1, 31, 32, 63, 64, 65, 66, 127, 128, 129, 1000]) {
+    const key = Buffer.alloc(size, 'key')
+    t.equal(macUnder(key)('a', Buffer.from('b')).toString('hex'), createHmac('sha256', key).update('ab').digest('hex'), `${size}`)
   }
 })
 

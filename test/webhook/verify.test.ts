@@ -1,3 +1,4 @@
+/* eslint no-throw-literal: off, prefer-promise-reject-errors: off -- what an application throws is what is tested */
 import { createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import t from 'tap'
@@ -129,6 +130,13 @@ t.test('threat 23: an empty secret beside a good one verifies nothing, and the g
   t.match(await refusalOf(() => (verifierOf({ secret }).open(forged, request, null) as OpenedSignature).verify(body)), { reason: 'digest' })
 })
 
+t.test('threat 23: an empty secret verifies nothing even where a scheme makes a key of it', async (t) => {
+  const scheme: SignatureScheme = { ...causeflow(), key: (secret) => Buffer.from(`salt ${secret}`) }
+  const headers = { 'x-webhook-signature': `sha256=${createHmac('sha256', 'salt ').update(body).digest('hex')}` }
+  t.match(await refusalOf(() => (verifierOf({ scheme, secret: () => '' }).open(headers, request, null) as OpenedSignature).verify(body)), { reason: 'secret-absent' })
+  t.throws(() => verifierOf({ scheme, secret: '' }), { code: 'AUTH_CONFIG_OPTION' })
+})
+
 t.test('threat 23: a literal secret that is empty, absent or unreadable does not start', async (t) => {
   for (const secret of ['', [], ['secret', ''], [''], new Uint8Array(0), undefined, null, 5, {}, ['secret', null]] as never[]) {
     t.throws(() => verifierOf({ secret }), { code: 'AUTH_CONFIG_OPTION', message: /webhook monitor: / }, JSON.stringify(secret))
@@ -141,7 +149,6 @@ t.test('threat 23: a resolver that throws anything, rejects with anything or ans
   const fault = new Error('down')
   for (const thrown of [fault, undefined, null, 'text', new AuthError('AUTH_API_KEY_INVALID', 'unknown')]) {
     const expected = { code: 'AUTH_STORE_UNAVAILABLE', reason: 'unreachable', cause: thrown }
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is what is tested
     t.strictSame(await refusalOf(() => verifierOf({ secret: () => { throw thrown } }).open(signed(), request, null)), expected)
     t.strictSame(await refusalOf(() => verifierOf({ secret: () => Promise.reject(thrown) }).open(signed(), request, null)), expected)
   }
@@ -242,10 +249,8 @@ t.test('a scheme of the application that throws, undefined included, or forgets 
   const opening = (bent: Partial<SignatureScheme>) => refusalOf(() => verifierOf({ scheme: { ...scheme, ...bent } }).open({ 'x-own': '' }, request, null))
   t.strictSame(await opening({}), { code: 'AUTH_SIGNATURE_STALE', reason: 'timestamp' })
   t.strictSame(await opening({ read: () => ({ prefix: '', digests: [], timestamp: NaN, deliveryId: null }) }), { code: 'AUTH_SIGNATURE_STALE', reason: 'stale' })
-  // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is what is tested
   t.strictSame(await opening({ read: () => { throw undefined } }), { code: 'AUTH_SIGNATURE_INVALID', reason: 'form', cause: undefined })
   t.strictSame(await opening({ read: () => undefined as never }), { code: 'AUTH_SIGNATURE_INVALID', reason: 'form' })
-  // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is what is tested
   for (const timestampOf of [() => { throw undefined }, () => undefined as never, () => null, () => NaN]) {
     const bent = { ...causeflow({ timestampField: 'timestamp' }), timestampOf }
     t.match(await refusalOf(() => (verifierOf({ scheme: bent }).open(signed(), request, null) as OpenedSignature).verify(body)), { code: 'AUTH_SIGNATURE_STALE' })
@@ -374,7 +379,6 @@ t.test('a store that throws, rejects, hangs or answers neither true nor false is
   const stores: Array<[string, unknown, ReplayStore['remember']]> = [
     ['unreachable', fault, () => { throw fault }],
     ['unreachable', fault, () => Promise.reject(fault)],
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is what is tested
     ['unreachable', undefined, () => { throw undefined }],
     ['unreachable', undefined, () => Promise.reject(undefined)]
   ]
