@@ -117,10 +117,41 @@ export function compileRule (node: RuleNode, offer: Offer, place: Place): Compil
   }
 }
 
-/** The parameter names of a route's URL, in find-my-way's syntax. */
+/**
+ * The parameter names of a route's URL, as find-my-way reads it: a name that is missed here is a tenant that is not
+ * compared.
+ */
 export function urlParams (url: string): string[] {
-  // `::` is a literal colon; a name ends at a slash, a static part (- or .) or a regular expression.
-  return [...url.replaceAll('::', '').matchAll(/:([^/:.(?-]+)/g)].map((match) => match[1] as string)
+  // An optional parameter is the last one, and its question mark is no part of its name.
+  const path = url.replace(/(\/:[^/()]*?)\?(\/?)/, '$1$2')
+  const names: string[] = []
+  let inSegment = false
+  for (let i = 0; i < path.length; i++) {
+    if (path[i] === '/') inSegment = false
+    // Behind a parameter an asterisk is text until the next slash.
+    if (path[i] === '*' && !inSegment) names.push('*')
+    if (path[i] !== ':') continue
+    // `::` is a literal colon where a name could begin, and nothing special within a name.
+    if (path[i + 1] === ':') { i++; continue }
+    inSegment = true
+    const start = ++i
+    while (i < path.length && !'/-.('.includes(path[i] as string)) i++
+    names.push(path.slice(start, i))
+    if (path[i] === '(') i = endOfExpression(path, i)
+    else i--
+  }
+  return names
+}
+
+/** Where the regular expression that opens here is closed; a colon or an asterisk in it names nothing. */
+function endOfExpression (path: string, opening: number): number {
+  let depth = 0
+  for (let i = opening; i < path.length; i++) {
+    if (path[i] === '\\') i++
+    else if (path[i] === '(') depth++
+    else if (path[i] === ')' && --depth === 0) return i
+  }
+  return path.length
 }
 
 /** Names an issuer where a rule names none. */
@@ -163,7 +194,8 @@ function kindsOf (root: RuleNode, offer: Offer, place: Place): Kind[] {
   }
   visit(root)
   if (apiKey && !offer.apiKeys) throw configError('credential', `${place.label}: the rule "${describeRule(root)}" takes an API key and no store is configured. Give the plugin apiKey: { store }`)
-  const groups = grouped(offer.webhooks.filter(({ name }) => webhooks.has(name)))
+  // In the order of the rule: of several whose secret verifies, the first listed counts.
+  const groups = grouped([...webhooks].map((name) => offer.webhooks.find((webhook) => webhook.name === name) as OfferedWebhook))
   // The bits of a set have to fit a small integer.
   if (issuers.size + groups.length + 1 > 30) throw configError('rule', `${place.label}: the rule mentions more than 29 kinds of credential. Split the route`)
   let bit = 1
@@ -271,7 +303,8 @@ function joined (left: Draft, right: Draft): Draft {
 function isPossible ({ leaves }: Draft): boolean {
   const tokens = new Set(leaves.flatMap(({ kind }) => kind.scheme === 'jwt' ? [kind.issuer] : []))
   if (tokens.size > 1) return false
-  return leaves.every((leaf) => leaf.kind.scheme !== 'webhook' || leaves.every((other) => other.kind !== leaf.kind || other.names.some((name) => leaf.names.includes(name))))
+  // A name that every leaf of the kind accepts, and not two by two: one signature proves one name.
+  return leaves.every((leaf) => leaf.kind.scheme !== 'webhook' || leaf.names.some((name) => leaves.every((other) => other.kind !== leaf.kind || other.names.includes(name))))
 }
 
 function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): Branch {

@@ -93,69 +93,81 @@ function judge (rule: CompiledRule, presented: Presented, evidence: Evidence): P
   if (selection.refuse !== null) throw selection.refuse(presented.foreignToken ? 'issuer-not-accepted' : 'absent')
   const { branches } = selection
   // All candidates take exactly what was presented: one with a signature, all with a signature.
-  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(branches, 'before', 0, null, evidence, presented)
-  const standing = satisfiable(branches, 0, [], null, evidence, presented)
-  return isPromise(standing)
-    ? standing.then((left) => openAll(rule, presented, left, evidence))
-    : openAll(rule, presented, standing, evidence)
+  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(branches, 'before', 0, null, null, evidence, presented)
+  const failed = failures(branches, 0, new Map(), evidence, presented)
+  return isPromise(failed)
+    ? failed.then((known) => openFrom(rule, presented, { branches, failed: known }, evidence, 0, []))
+    : openFrom(rule, presented, { branches, failed }, evidence, 0, [])
 }
 
-/** The proof by the first branch whose conditions hold; if none, the refusal of the first. */
-function firstSatisfied (branches: readonly Branch[], stage: 'before' | 'after', index: number, refusal: AuthError | null, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+/** The proof by the first branch whose conditions hold; if none, the refusal of the first. `failed`: those that have not held already. */
+function firstSatisfied (branches: readonly Branch[], stage: 'before' | 'after', index: number, refusal: AuthError | null, failed: Failures | null, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
   for (let i = index; i < branches.length; i++) {
     const branch = branches[i] as Branch
-    const failed = unmet(branch, branch[stage], 0, evidence, presented)
-    if (isPromise(failed)) {
-      return failed.then((error) => error === null ? proofOf(branch, evidence) : firstSatisfied(branches, stage, i + 1, refusal ?? error, evidence, presented))
+    const fault = failed?.get(branch) ?? unmet(branch, branch[stage], 0, evidence, presented)
+    if (isPromise(fault)) {
+      return fault.then((error) => error === null ? proofOf(branch, evidence) : firstSatisfied(branches, stage, i + 1, refusal ?? error, failed, evidence, presented))
     }
-    if (failed === null) return proofOf(branch, evidence)
-    refusal ??= failed
+    if (fault === null) return proofOf(branch, evidence)
+    refusal ??= fault
   }
   throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
 }
 
-/** What is left of the candidates of a signed request, and the refusal of the first if it has failed. */
-interface Standing { readonly branches: readonly Branch[], readonly refusal: AuthError | null }
+/** What was refused before the signature, by branch. */
+type Failures = ReadonlyMap<Branch, AuthError>
 
-function satisfiable (branches: readonly Branch[], index: number, left: readonly Branch[], refusal: AuthError | null, evidence: Evidence, presented: Presented): Standing | Promise<Standing> {
+/** Tries what needs no signature. Throws the first branch's refusal where all have failed: then no body is read. */
+function failures (branches: readonly Branch[], index: number, failed: Map<Branch, AuthError>, evidence: Evidence, presented: Presented): Failures | Promise<Failures> {
   for (let i = index; i < branches.length; i++) {
     const branch = branches[i] as Branch
-    const failed = unmet(branch, branch.before, 0, evidence, presented)
-    if (isPromise(failed)) {
-      const before = left
-      return failed.then((error) => satisfiable(branches, i + 1, error === null ? [...before, branch] : before, refusal ?? error, evidence, presented))
+    const fault = unmet(branch, branch.before, 0, evidence, presented)
+    if (isPromise(fault)) {
+      return fault.then((error) => {
+        if (error !== null) failed.set(branch, error)
+        return failures(branches, i + 1, failed, evidence, presented)
+      })
     }
-    if (failed === null) left = [...left, branch]
-    refusal ??= failed
+    if (fault !== null) failed.set(branch, fault)
   }
-  if (left.length === 0) throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
-  return { branches: left, refusal }
+  if (failed.size === branches.length) throw failed.get(branches[0] as Branch) ?? new AuthError('AUTH_DENIED', 'denied')
+  return failed
 }
+
+/** The branches that take what was presented, and those of them that are refused already. */
+interface Candidates { readonly branches: readonly Branch[], readonly failed: Failures }
 
 interface OpenedKind { readonly kind: Extract<Kind, { scheme: 'webhook' }>, readonly opened: Opened }
 
-function openAll (rule: CompiledRule, presented: Presented, standing: Standing, evidence: Evidence): Pending | Promise<Pending> {
+/** Opens the signatures one after the other: a refusal of one must not leave another's promise to nobody. */
+function openFrom (rule: CompiledRule, presented: Presented, candidates: Candidates, evidence: Evidence, index: number, opened: OpenedKind[]): Pending | Promise<Pending> {
   // The secret of a delivery is its key's, where one was proved.
   const proved = evidence.apiKey ?? evidence.token
-  const opened: Array<OpenedKind | Promise<OpenedKind>> = rule.webhookKinds
-    .filter(({ bit }) => (presented.kinds & bit) !== 0)
-    .map((kind) => {
-      const names = kind.names.filter((name) => standing.branches.some(({ leaves }) => leaves.some((leaf) => leaf.kind === kind && leaf.names.includes(name))))
-      const open = presented.open(kind, names, proved)
-      return isPromise(open) ? open.then((opened) => ({ kind, opened })) : { kind, opened: open }
-    })
-  const pending = (kinds: readonly OpenedKind[]): Pending => ({ pending: true, conclude: (body) => conclude(kinds, body, standing, evidence, presented) })
-  return opened.some(isPromise) ? Promise.all(opened.map((one) => Promise.resolve(one))).then(pending) : pending(opened as OpenedKind[])
+  for (let i = index; i < rule.webhookKinds.length; i++) {
+    const kind = rule.webhookKinds[i] as OpenedKind['kind']
+    if ((presented.kinds & kind.bit) === 0) continue
+    // Names of refused branches, too: whose signature it is decides whose refusal is answered.
+    const names = kind.names.filter((name) => candidates.branches.some(({ leaves }) => leaves.some((leaf) => leaf.kind === kind && leaf.names.includes(name))))
+    const one = presented.open(kind, names, proved)
+    if (isPromise(one)) {
+      return one.then((signature) => {
+        opened.push({ kind, opened: signature })
+        return openFrom(rule, presented, candidates, evidence, i + 1, opened)
+      })
+    }
+    opened.push({ kind, opened: one })
+  }
+  return { pending: true, conclude: (body) => conclude(opened, body, candidates, evidence, presented) }
 }
 
-function conclude (kinds: readonly OpenedKind[], body: Buffer, standing: Standing, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+function conclude (kinds: readonly OpenedKind[], body: Buffer, { branches, failed }: Candidates, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
   const webhooks = new Map<number, WebhookPrincipal>()
   for (const { kind, opened } of kinds) webhooks.set(kind.bit, opened.verify(body))
   evidence.webhooks = webhooks
   // Two names of one kind: the branch has to have asked for the one whose secret it was.
-  const branches = standing.branches.filter(({ leaves }) => leaves.every(({ kind, names }) => kind.scheme !== 'webhook' || names.includes(webhooks.get(kind.bit)?.source ?? '')))
-  if (branches.length === 0) throw standing.refusal ?? new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
-  return firstSatisfied(branches, 'after', 0, standing.refusal, evidence, presented)
+  const asked = branches.filter(({ leaves }) => leaves.every(({ kind, names }) => kind.scheme !== 'webhook' || names.includes(webhooks.get(kind.bit)?.source ?? '')))
+  if (asked.length === 0) throw new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
+  return firstSatisfied(asked, 'after', 0, null, failed, evidence, presented)
 }
 
 /** The refusal by the first condition of a branch that does not hold; null where all do. */
@@ -211,10 +223,10 @@ function ask (step: Extract<Step, { type: 'check' }>, principal: Principal, { re
   let answer: unknown
   try {
     answer = step.check.check(principal, request)
+    if (!isPromise(answer)) return answer === true
   } catch (cause) {
     throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause })
   }
-  if (!isPromise(answer)) return answer === true
   return Promise.resolve(answer).then((value) => value === true, (cause: unknown) => { throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause }) })
 }
 

@@ -38,7 +38,7 @@ export function causeflowErrorHandler (): ErrorHandler {
   return (thrown, request, reply) => {
     const { error, status, word, message } = read(thrown, request)
     answer(error, status, reply)
-    reply.send({ error: word, message })
+    send(reply, 'application/json; charset=utf-8', { error: word, message })
   }
 }
 
@@ -49,8 +49,7 @@ export function problemErrorHandler (): ErrorHandler {
     answer(error, status, reply)
     // Of no type of its own, a problem's title is its status in words (RFC 9457 §4.2.1).
     const problem = { type: 'about:blank', title: titleOf(word), status, detail: message, ...(isAuthError(error) ? { code: error.code } : {}) }
-    // Serialised here: a route's response schema is not a problem's.
-    reply.type('application/problem+json').serializer(String).send(JSON.stringify(problem))
+    send(reply, 'application/problem+json', problem)
   }
 }
 
@@ -75,6 +74,11 @@ function answer (error: RequestError | AuthError, status: number, reply: Fastify
   // Set already where the plugin refused; not where the application threw, as principalOf may.
   if (error.challenge !== null && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', error.challenge)
   if (error.retryAfter !== null && !reply.hasHeader('retry-after')) reply.header('retry-after', String(Math.max(1, Math.ceil(error.retryAfter))))
+}
+
+/** Serialised here: a response schema of the route, or a serializer that it has set, is for its own answers and would garble this one. */
+function send (reply: FastifyReply, type: string, body: object): void {
+  reply.type(type).serializer(String).send(JSON.stringify(body))
 }
 
 function titleOf (word: string): string {

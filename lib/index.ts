@@ -1,4 +1,5 @@
 /** Authentication for Fastify: bearer tokens, API keys and webhook signatures, as one rule on each route. */
+import { apiKeyRoutes } from './api-key-routes.js'
 import { createApiKey, parseApiKey, apiKeyDigest, apiKeyPattern } from './api-key/key.js'
 import { MemoryApiKeyStore } from './api-key/memory-store.js'
 import { ApiKeyRecordSchema } from './api-key/record.js'
@@ -26,7 +27,7 @@ import { signWebhook, verifyWebhook } from './webhook/sign.js'
 export { causeflowAuth, causeflowAuth as default }
 export {
   ApiKeyRecordSchema, AuthError, CauseflowClaimsSchema, ClerkSessionClaimsSchema, ErrorSchema, MemoryApiKeyStore, MemoryReplayStore,
-  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeySecret, auth, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
+  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
   clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalOf,
   problemErrorHandler, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
 }
@@ -44,6 +45,7 @@ const commonjs = Object.assign(causeflowAuth, {
   WebhookEnvelopeSchema,
   apiKeyDigest,
   apiKeyPattern,
+  apiKeyRoutes,
   apiKeySecret,
   auth,
   causeflow,
@@ -79,6 +81,7 @@ export type { ApiKeyRecord, StoredApiKey } from './api-key/record.js'
 export type { SealingKey } from './api-key/seal.js'
 export type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './api-key/store.js'
 export type { KeyName, Revocation, Rotation, SecretReplacement } from './api-key/lifecycle.js'
+export type { ApiKeyRoutesOptions } from './api-key-routes.js'
 export type { AuthErrorCode, AuthErrorReason } from './errors.js'
 export type { ErrorHandler } from './error-handlers.js'
 export type { Guard } from './guard.js'

@@ -145,7 +145,7 @@ export function readOptions (options: CauseflowAuthOptions): Settings {
 
 function readTenant (tenant: CauseflowAuthOptions['tenant']): Settings['tenant'] {
   if (tenant === false) return null
-  if (tenant !== undefined) check('tenant', tenant, { param: [isText, 'the name of a URL parameter, without its colon'], required: isBoolean })
+  if (tenant !== undefined) check('tenant', tenant, { param: [(value) => isText(value) && !/[:/]/.test(value), 'the name of a URL parameter, without its colon'], required: isBoolean })
   return { param: tenant?.param ?? 'tenantId', required: tenant?.required ?? true }
 }
 
@@ -159,7 +159,7 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
     discovery: isBoolean,
     publicKey: [(value) => typeof value === 'string' && /^-----BEGIN (RSA )?PUBLIC KEY-----/.test(value.trim()), 'a public key in PEM (-----BEGIN PUBLIC KEY-----)'],
     secret: [(value) => typeof value === 'string' && Buffer.byteLength(value) >= 32, 'a string of 32 bytes or more: a shorter secret can be guessed from one token (RFC 7518 §3.2)'],
-    claims: [(value) => isObject(value) && isObject(value.schema) && isFunction(value.principal), 'a claim mapping: causeflowClaims(), clerkSession() or { schema, principal }'],
+    claims: [(value) => isObject(value) && isObject(value.schema) && isFunction(value.principal) && (value.types === undefined || (Array.isArray(value.types) && value.types.every(isText))), 'a claim mapping: causeflowClaims(), clerkSession() or { schema, principal, types } with types, if any, a list'],
     authorizedParties: [(value) => isListOf(value, isText), 'a list of non-empty strings'],
     azp: [(value) => value === 'require' || value === 'ifPresent' || value === 'off', '\'require\', \'ifPresent\' or \'off\''],
     clockTolerance: [(value) => isNumber(value) && value >= 0 && value <= 300, 'seconds, from 0 to 300'],
@@ -211,9 +211,11 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
 
 /** https, or http on this very machine: keys fetched over an open line are anybody's keys. */
 function checkIssuerUrl (issuer: string, at: string): void {
+  // A URL is read without the white space around it, and a token's iss is compared with it.
+  if (/\s/.test(issuer)) throw bad(at, 'has an issuer with white space in it. Take it off: the issuer is compared exactly')
   const url = URL.canParse(issuer) ? new URL(issuer) : null
   if (url === null) throw bad(at, 'has an issuer that is no URL, and its keys are fetched from there. Write it with https://, or give publicKey or secret')
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') throw bad(at, 'has an issuer with user information, a query or a fragment. Give scheme, host and path alone')
+  if (url.username !== '' || url.password !== '' || /[?#]/.test(issuer)) throw bad(at, 'has an issuer with user information, a query or a fragment. Give scheme, host and path alone')
   if (url.protocol === 'https:') return
   const loopback = url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(url.hostname)
   if (url.protocol !== 'http:' || !loopback) throw bad(at, 'has an issuer that is neither https nor http on a loopback address. Use https')
@@ -229,15 +231,9 @@ function readApiKey (options: ApiKeyOptions): NonNullable<Settings['apiKey']> {
     legacyKeys: isBoolean,
     cache: [(value) => value === false || isObject(value), '{ max, ttl } or false'],
     quota: [(value) => Number.isSafeInteger(value) && (value as number) >= 0, 'a whole number'],
-    sealingKeys: [(value) => isListOf(value, isObject), 'a list of { id, key }']
+    sealingKeys: [(value) => isListOf(value, (one) => isText(one) || (one instanceof Uint8Array && one.length === 32)), 'a list of keys of 32 bytes, each a Uint8Array or its text in hex or base64: openssl rand -base64 32']
   })
   if (options.cache !== undefined && options.cache !== false) check('apiKey.cache', options.cache, { max: isCount, ttl: isSeconds })
-  for (const [index, key] of (options.sealingKeys ?? []).entries()) {
-    check(`apiKey.sealingKeys[${index}]`, key, {
-      id: [(value) => typeof value === 'string' && /^[\w-]{1,32}$/.test(value), 'letters, digits, _ or -, 32 at most', 'required'],
-      key: [(value) => value instanceof Uint8Array && value.length === 32, '32 bytes', 'required']
-    })
-  }
   const header = (options.header ?? 'x-api-key').toLowerCase()
   if (header === 'authorization') throw bad('apiKey', 'has the header authorization. Keys in there are read already: take header off, and leave bearer: true')
   return {
@@ -261,6 +257,9 @@ function readWebhook (options: WebhookOptions, at: string): Settings['webhook'][
     secret: [(value) => isSecret(value) || isListOf(value, isSecret) || isFunction(value), 'a non-empty secret (a string or bytes), a list of them, or a function that finds them', 'required'],
     replay: [(value) => isObject(value) && isFunction(value.remember) && isFunction(value.forget), 'a ReplayStore, for example new MemoryReplayStore()']
   })
+  // Node knows headers by their lower-case names: any other would never be found.
+  const header = options.scheme?.headers.find((name) => name !== name.toLowerCase())
+  if (header !== undefined) throw bad(at, `has a scheme whose header '${header}' is not in lower case. Write '${header.toLowerCase()}'`)
   return { name: options.name ?? 'default', scheme: options.scheme ?? causeflow(), secret: options.secret, replay: options.replay ?? null }
 }
 
@@ -276,7 +275,9 @@ type Expectation = readonly [test: Test, words: string, required?: 'required']
 const isBoolean: Expectation = [(value) => typeof value === 'boolean', 'true or false']
 const isName: Expectation = [isText, 'a non-empty string']
 const isCount: Expectation = [(value) => Number.isSafeInteger(value) && (value as number) > 0, 'a whole number, 1 or more']
-const isSeconds: Expectation = [(value) => isNumber(value) && value > 0, 'seconds, more than 0']
+/** A timer that is set for longer than 2³¹ ms fires at once. */
+const longestTimer = 2_147_483
+const isSeconds: Expectation = [(value) => isNumber(value) && value > 0 && value <= longestTimer, `seconds, more than 0 and ${longestTimer} at most`]
 
 /** Refuses what an object should not have and what has the wrong form. Undefined counts as not given. */
 function check (at: string, value: unknown, expectations: Record<string, Expectation>): void {

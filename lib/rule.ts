@@ -103,14 +103,14 @@ export interface AuthBuilders {
 
 /** Rule builders: `auth.jwt().roles('admin')`, `auth.any(auth.jwt(), auth.apiKey())`, … */
 export const auth: AuthBuilders = Object.freeze({
-  public: () => build('public', []) as unknown as StandingRule,
-  deny: () => build('deny', []) as unknown as StandingRule,
-  jwt: (...names: string[]) => build('jwt', [], words('auth.jwt', names)) as unknown as TokenOrKeyRule<'jwt'>,
+  public: (...rest: never[]) => standing('public', rest),
+  deny: (...rest: never[]) => standing('deny', rest),
+  jwt: (...names: string[]) => build('jwt', empty, words('auth.jwt', names)) as unknown as TokenOrKeyRule<'jwt'>,
   apiKey: (...rest: never[]) => {
     if (rest.length > 0) throw configError('rule', 'auth.apiKey() takes no names: there is one store of keys. Remove the argument')
-    return build('apiKey', []) as unknown as TokenOrKeyRule<'apiKey'>
+    return build('apiKey', empty) as unknown as TokenOrKeyRule<'apiKey'>
   },
-  webhook: (...names: string[]) => build('webhook', [], words('auth.webhook', names)) as unknown as CredentialRule<'webhook'>,
+  webhook: (...names: string[]) => build('webhook', empty, words('auth.webhook', names)) as unknown as CredentialRule<'webhook'>,
   any: (...rules: AuthRule[]) => build('any', parts('any', rules)) as never,
   all: (...rules: AuthRule[]) => build('all', parts('all', rules)) as never
 })
@@ -156,7 +156,7 @@ function credentialWords ({ type, names, children }: RuleNode): string {
   }
 }
 
-const builderMethods = {
+const builderMethods = Object.freeze({
   roles (this: object, ...roles: string[]) {
     const node = conditionable(this, '.roles()')
     identity(node, '.roles()')
@@ -197,12 +197,17 @@ const builderMethods = {
   },
   describe (this: object) {
     const node = nodes.get(this)
-    if (node === undefined) throw configError('rule', 'describe() belongs to a rule that auth has built')
+    if (node === undefined) throw configError('rule', 'describe() belongs to a rule that auth has built. Call it on the rule itself')
     return describeRule(node)
   }
-}
+})
 
 const empty: readonly never[] = Object.freeze([])
+
+function standing (type: 'public' | 'deny', rest: readonly unknown[]): StandingRule {
+  if (rest.length > 0) throw configError('rule', `auth.${type}() stands alone and takes nothing. Remove the argument`)
+  return build(type, empty) as unknown as StandingRule
+}
 
 function build (type: RuleNode['type'], children: readonly RuleNode[], names: readonly string[] = empty): object {
   return derive({
@@ -234,9 +239,14 @@ function parts (type: 'any' | 'all', rules: readonly unknown[]): readonly RuleNo
     const node = nodeOf(rule)
     if (node === null) throw configError('rule', `auth.${type}() takes rules built by auth (of this very copy of the package), and got ${typeof rule}`)
     if (node.type === 'public' || node.type === 'deny') throw configError('rule', `auth.${node.type}() stands alone and goes into no other rule. ${node.type === 'public' ? 'Use .optional() on the rule' : 'Leave it out'}`)
-    if (node.optional && type === 'any') throw configError('rule', 'An optional rule inside auth.any() would let everybody in. Put .optional() on the whole: auth.any(a, b).optional()')
+    if (type === 'any' && asksNothing(node)) throw configError('rule', 'An optional rule inside auth.any() would let everybody in. Put .optional() on the whole: auth.any(a, b).optional()')
     return node
   }))
+}
+
+/** Whether nothing at all satisfies a rule: it is optional, or everything in it is. */
+function asksNothing (node: RuleNode): boolean {
+  return node.optional || (node.type === 'all' && node.children.every(asksNothing))
 }
 
 function words (builder: string, names: readonly unknown[]): readonly string[] {

@@ -7,18 +7,20 @@ export interface FakeTime extends ApiKeyTools {
   pass (milliseconds: number): void
   /** Timers that have not run. */
   waiting (): number
+  /** Timers that would keep the process alive. */
+  holding (): number
 }
 
 /** A clock and timers that stand still until told. */
 export function fakeTime (start = Date.parse('2026-01-02T03:04:05.000Z')): FakeTime {
-  const timers = new Set<{ at: number, callback: () => void, unref: () => void }>()
+  const timers = new Set<{ at: number, callback: () => void, holds: boolean, unref: () => void }>()
   const time: FakeTime = {
     now: start,
     clock: () => time.now,
     randomBytes,
     timers: {
       setTimeout (callback, milliseconds) {
-        const timer = { at: time.now + milliseconds, callback, unref () {} }
+        const timer = { at: time.now + milliseconds, callback, holds: true, unref () { timer.holds = false } }
         timers.add(timer)
         return timer
       },
@@ -27,16 +29,18 @@ export function fakeTime (start = Date.parse('2026-01-02T03:04:05.000Z')): FakeT
     pass (milliseconds) {
       const end = time.now + milliseconds
       for (;;) {
-        let next: { at: number, callback: () => void } | null = null
-        for (const timer of timers) if (timer.at <= end && (next === null || timer.at < next.at)) next = timer
-        if (next === null) break
-        timers.delete(next as never)
-        time.now = next.at
-        next.callback()
+        const due = [...timers].filter(({ at }) => at <= end).sort((one, other) => one.at - other.at)
+        if (due.length === 0) break
+        for (const timer of due) {
+          if (!timers.delete(timer)) continue
+          time.now = Math.max(time.now, timer.at)
+          timer.callback()
+        }
       }
       time.now = end
     },
-    waiting: () => timers.size
+    waiting: () => timers.size,
+    holding: () => [...timers].filter(({ holds }) => holds).length
   }
   return time
 }

@@ -59,12 +59,12 @@ t.test('every slip of one character is noticed', async () => {
     const { key } = createApiKey()
     const slipped = key.slice(0, 13 + place) + digits.charAt(digit) + key.slice(14 + place)
     return slipped === key || readApiKey(slipped) === 'checksum'
-  }), { numRuns: 2000 })
+  }), { numRuns: 500 })
 })
 
 t.test('whatever a text is, reading it neither throws nor takes it for another one', async () => {
   const [{ key } = { key: '' }] = vectors.valid
-  fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string().map((text) => key + text), fc.string().map((text) => `cflo_live_sk_${text}`)), (text) => {
+  fc.assert(fc.property(fc.oneof(fc.string(), fc.string().map((text) => key + text), fc.string().map((text) => `cflo_live_sk_${text}`)), (text) => {
     return parseApiKey(text) === null || text === key
   }))
 })

@@ -282,4 +282,19 @@ t.test('closing stops listening and ends every timer', async (t) => {
   t.equal(channel.listeners(), 0)
   t.equal(time.waiting(), 0)
   t.strictSame(verifier.size(), { proved: 0, refused: 0, loads: 0 })
+  time.pass(60_000)
+  t.match(await verifier.verify(key), { keyId: record.keyId }, 'a request that is still on its way is answered')
+  t.equal(time.waiting(), 0)
+})
+
+t.test('no timer keeps the process alive: neither that of a reading nor those of the cache and the last use', async (t) => {
+  const time = fakeTime()
+  const { key, record } = newRecord()
+  const { store, readings } = scriptedStore({ manual: true })
+  const verifier = createKeyVerifier(settingsFor(store), time)
+  const found = verifier.verify(key)
+  t.strictSame([time.waiting(), time.holding()], [1, 0])
+  readings[0]?.answer(record)
+  await found
+  t.strictSame([time.waiting(), time.holding()], [2, 0])
 })

@@ -13,7 +13,9 @@ t.test('an answer or a failure in time is passed on, and one that is late is not
   const limited = withinTimeLimit(new Promise<string>((resolve) => { answer = resolve }), 2000, globalThis, (value) => late.push(value))
   mock.timers.tick(1999)
   mock.timers.tick(1)
-  await t.rejects(limited, TimeLimitError)
+  const error = await limited.then(() => null, (error: unknown) => error)
+  t.ok(error instanceof TimeLimitError)
+  t.match(error, { message: 'No answer within 2000 ms' })
   answer('late')
   await Promise.resolve()
   t.strictSame(late, ['late'])
@@ -29,12 +31,12 @@ t.test('a failure that comes late is nobody\'s unhandled rejection', async (t) =
   let fail: (error: Error) => void = () => {}
   const limited = withinTimeLimit(new Promise((_resolve, reject) => { fail = reject }), 2000, globalThis)
   mock.timers.tick(2000)
-  await t.rejects(limited, TimeLimitError)
+  t.ok(await limited.then(() => null, (error: unknown) => error) instanceof TimeLimitError)
   fail(new Error('late'))
   await new Promise(setImmediate)
   t.equal(unhandled, 0)
 })
 
 t.test('what acts like a promise is one', async (t) => {
-  t.strictSame([Promise.resolve(), { then () {} }, { then: 5 }, null, undefined, true, 'then', () => {}].map(isPromiseLike), [true, true, false, false, false, false, false, false])
+  t.strictSame([Promise.resolve(), { then () {} }, { then: 5 }, null, undefined, true, 'then', () => {}].map((value: unknown) => isPromiseLike(value)), [true, true, false, false, false, false, false, false])
 })

@@ -1,0 +1,138 @@
+/** The endpoints by which a tenant manages its API keys, as the wire contract has them. */
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { listedStatus, type ApiKeyRecord } from './api-key/record.js'
+import { causeflowErrorHandler } from './error-handlers.js'
+import { AuthError, configError } from './errors.js'
+import { ErrorSchema } from './schemas.js'
+import { auth, type AuthRule } from './rule.js'
+import type { Principal } from './principal.js'
+
+export interface ApiKeyRoutesOptions {
+  /** Who makes, rotates and revokes keys. Default: `auth.jwt().roles('admin')`. */
+  manage?: AuthRule
+  /** Who lists them. Default: `auth.jwt()`. */
+  list?: AuthRule
+}
+
+const NewKeySchema = Type.Object({
+  // A control character would forge lines of whatever prints the list.
+  name: Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]*$' }),
+  scopes: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$' }), { maxItems: 100 })),
+  environment: Type.Optional(Type.Union([Type.Literal('live'), Type.Literal('test')])),
+  expiresAt: Type.Optional(Type.String({ description: 'ISO 8601, in the future' }))
+}, { additionalProperties: false })
+
+const OverlapSchema = Type.Optional(Type.Object({
+  overlap: Type.Optional(Type.Number({ minimum: 0, maximum: 2_592_000, description: 'Seconds for which the old one still works' }))
+}, { additionalProperties: false }))
+
+const IssuedSchema = Type.Object({
+  keyId: Type.String(),
+  name: Type.String(),
+  prefix: Type.String(),
+  environment: Type.String(),
+  scopes: Type.Array(Type.String()),
+  createdAt: Type.String(),
+  expiresAt: Type.Union([Type.String(), Type.Null()]),
+  plaintextKey: Type.String({ description: 'Shown this once' }),
+  webhookSecret: Type.Union([Type.String({ description: 'Shown this once' }), Type.Null()])
+})
+
+const ListedSchema = Type.Object({
+  keyId: Type.String(),
+  name: Type.String(),
+  prefix: Type.String(),
+  status: Type.Union([Type.Literal('active'), Type.Literal('revoked')]),
+  createdAt: Type.String(),
+  environment: Type.String(),
+  scopes: Type.Array(Type.String()),
+  expiresAt: Type.Union([Type.String(), Type.Null()]),
+  lastUsedAt: Type.Union([Type.String(), Type.Null()])
+})
+
+const PageSchema = Type.Object({
+  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 }))
+})
+
+const KeyParams = Type.Object({ keyId: Type.String({ minLength: 1, maxLength: 128 }) })
+
+/**
+ * Serves, below the prefix it is registered with: `POST /api-keys`, `GET /api-keys`, `DELETE /api-keys/:keyId`,
+ * `POST /api-keys/:keyId/rotate` and `POST /api-keys/:keyId/webhook-secret`, each for the tenant of the principal alone.
+ * Register it after causeflowAuth: `app.register(apiKeyRoutes, { prefix: '/v1' })`. Errors in its scope are
+ * answered by causeflowErrorHandler.
+ */
+export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jwt().roles('admin'), list = auth.jwt() }: ApiKeyRoutesOptions): Promise<void> {
+  if (fastify.causeflowAuth === undefined) throw configError('registration', 'apiKeyRoutes serves the keys of causeflowAuth, which is not registered in this scope. Register it first: await app.register(causeflowAuth, { apiKey: { store }, … })')
+  const keys = fastify.causeflowAuth.apiKeys
+  fastify.setErrorHandler(causeflowErrorHandler())
+  // A key that is shown once must not be shown again by a cache.
+  fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+  const errors = { 400: ErrorSchema, 401: ErrorSchema, 403: ErrorSchema, 404: ErrorSchema, 409: ErrorSchema, 429: ErrorSchema, 503: ErrorSchema }
+
+  fastify.post('/api-keys', { config: { auth: manage }, schema: { body: NewKeySchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
+    const { tenantId, by } = actor(request)
+    try {
+      const issued = await keys.create({ ...request.body as Static<typeof NewKeySchema>, tenantId, createdBy: by })
+      return reply.code(201).send(issued)
+    } catch (error) {
+      // What a schema cannot say: a time that has passed, an environment that is not accepted here.
+      if (error instanceof TypeError) return answer(reply, 400, 'validation_error', error.message)
+      throw error
+    }
+  })
+
+  fastify.get('/api-keys', { config: { auth: list }, schema: { querystring: PageSchema, response: { 200: Type.Object({ keys: Type.Array(ListedSchema), cursor: Type.Union([Type.String(), Type.Null()]) }), ...errors } } }, async (request) => {
+    const page = await keys.list({ tenantId: actor(request).tenantId, ...request.query as Static<typeof PageSchema> })
+    return { keys: page.keys.map((key: ApiKeyRecord) => ({ ...key, status: listedStatus(key) })), cursor: page.cursor }
+  })
+
+  fastify.delete('/api-keys/:keyId', { config: { auth: manage }, schema: { params: KeyParams, response: { 204: Type.Null(), ...errors } } }, async (request, reply) => {
+    const { tenantId, by } = actor(request)
+    const outcome = await keys.revoke({ tenantId, ...request.params as Static<typeof KeyParams>, revokedBy: by })
+    if (outcome === 'not-found') return notFound(reply)
+    if (outcome === 'already-revoked') return answer(reply, 409, 'conflict', 'The API key is revoked already')
+    return reply.code(204).send(null)
+  })
+
+  fastify.post('/api-keys/:keyId/rotate', { config: { auth: manage }, schema: { params: KeyParams, body: OverlapSchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
+    const { tenantId, by } = actor(request)
+    const outcome = await keys.rotate({ tenantId, ...request.params as Static<typeof KeyParams>, ...request.body as Static<typeof OverlapSchema>, rotatedBy: by })
+    if (outcome === 'not-found') return notFound(reply)
+    if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active, or its replacement is still overlapping')
+    reply.code(201)
+    return outcome
+  })
+
+  fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
+    const outcome = await keys.rotateWebhookSecret({ tenantId: actor(request).tenantId, ...request.params as Static<typeof KeyParams>, ...request.body as Static<typeof OverlapSchema> })
+    if (outcome === 'not-found') return notFound(reply)
+    if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active')
+    reply.code(201)
+    return outcome
+  })
+}
+
+/** Whose keys these are, and who is at work. Without a tenant there are none. */
+function actor ({ principal }: FastifyRequest): { tenantId: string, by: string | null } {
+  if (principal === null || principal.tenantId === null) throw new AuthError('AUTH_TENANT_REQUIRED', 'tenant-absent', principal === null ? {} : { schemes: [principal.scheme] })
+  return { tenantId: principal.tenantId, by: nameOf(principal) }
+}
+
+function nameOf (principal: Principal): string | null {
+  switch (principal.scheme) {
+    case 'jwt': return principal.subject
+    case 'apiKey': return principal.keyId
+    case 'webhook': return null
+  }
+}
+
+function notFound (reply: FastifyReply): FastifyReply {
+  return answer(reply, 404, 'not_found', 'There is no such API key')
+}
+
+function answer (reply: FastifyReply, status: number, error: string, message: string): FastifyReply {
+  return reply.code(status).send({ error, message })
+}

@@ -1,0 +1,242 @@
+import t from 'tap'
+import fc from 'fast-check'
+import { createRequire } from 'node:module'
+import { compileRule, urlParams, type Offer, type OfferedWebhook, type Place } from '../lib/compiled-rule.js'
+import { auth, nodeOf, type AuthRule } from '../lib/rule.js'
+
+// The very router of the Fastify that is installed.
+const findMyWay: () => { on (method: string, url: string, handler: () => void): void, routes: Array<{ params: string[] }> } =
+  createRequire(createRequire(import.meta.url).resolve('fastify'))('find-my-way')
+
+const signed = (name: string, headers = ['x-webhook-signature'], more: Partial<OfferedWebhook> = {}): OfferedWebhook => ({ name, headers, needsKey: false, literal: true, ...more })
+const everything: Offer = { issuers: ['default'], apiKeys: true, webhooks: [signed('default')], tenant: { param: 'tenantId', required: true } }
+const at = (url: string, method = 'POST'): Place => ({ label: `${method} ${url}`, params: urlParams(url) })
+const compile = (rule: AuthRule, offer: Partial<Offer> = {}, place = at('/x')) => compileRule(nodeOf(rule)!, { ...everything, ...offer }, place)
+
+/** The branches of a rule as its credentials, one string each, and what is asked of them. */
+function branchesOf (...parameters: Parameters<typeof compile>) {
+  return compile(...parameters).branches.map(({ leaves, before, after, principal }) => ({
+    leaves: leaves.map(({ kind, names }) => kind.scheme === 'jwt' ? `jwt ${kind.issuer}` : kind.scheme === 'apiKey' ? 'apiKey' : `webhook ${names.join('|')}`),
+    principal,
+    before: before.map(stepWords),
+    after: after.map(stepWords)
+  }))
+}
+
+function stepWords (step: ReturnType<typeof compile>['branches'][number]['before'][number]): string {
+  switch (step.type) {
+    case 'tenant': return `${step.subject} tenant ${step.param ?? '-'}${step.required ? ' required' : ''}${step.alone ? ' alone' : ''}`
+    case 'agreement': return `${step.subjects.join('+')} agree`
+    case 'check': return `${step.subject} check ${step.check.name}`
+    case 'roles':
+    case 'scopes': return `${step.subject} ${step.type} ${step.values.join(',')}`
+  }
+}
+
+t.test('urlParams reads the names that the router gives to request.params', async (t) => {
+  const urls: ReadonlyArray<readonly [string, string[]]> = [
+    ['/', []],
+    ['/tenants', []],
+    ['/tenants/:tenantId', ['tenantId']],
+    ['/:tenantId/x/:id', ['tenantId', 'id']],
+    ['/:from-:to', ['from', 'to']],
+    ['/:file.:ext', ['file', 'ext']],
+    ['/at/:hour(^\\d{2})h:minute(^\\d{2})m', ['hour', 'minute']],
+    ['/:id(^(?:a|b)$)/:tenantId', ['id', 'tenantId']],
+    ['/:id(^[^)]$)', ['id']],
+    ['/:id(^\\)a$)-:tenantId', ['id', 'tenantId']],
+    ['/orders/:tenantId?', ['tenantId']],
+    ['/orders/:tenantId?/', ['tenantId']],
+    ['/name::verb', []],
+    ['/name:::tenantId', ['tenantId']],
+    ['/:id-::tenantId', ['id']],
+    // Within a name a colon ends nothing: this route has no tenantId, and to bind it would refuse everybody.
+    ['/:tenantId::verb', ['tenantId::verb']],
+    ['/:a:tenantId', ['a:tenantId']],
+    ['/files/*', ['*']],
+    ['*', ['*']],
+    ['/:id.*', ['id']],
+    ['/:under_score/:ünïcode', ['under_score', 'ünïcode']]
+  ]
+  for (const [url, names] of urls) t.strictSame(urlParams(url), names, url)
+})
+
+t.test('urlParams agrees with the router on any URL that the router takes', async (t) => {
+  const part = fc.constantFrom('/', '/', ':a', ':tenantId', ':b', ':', '::', '-', '.', 'x', '*', '?', '(^\\d+)', '(^(?:x|y))', '(^[:*])', '@')
+  let compared = 0
+  fc.assert(fc.property(fc.array(part, { minLength: 1, maxLength: 7 }), (parts) => {
+    const url = `/${parts.join('')}`
+    const found = routerParams(url)
+    if (found === null) return
+    compared++
+    t.strictSame([...new Set(urlParams(url))], found, url)
+  }), { seed: 20, numRuns: 1000 })
+  t.ok(compared > 100, `${compared} URLs were compared`)
+
+  /** The parameters as the router itself has read them; null where it refuses the URL. */
+  function routerParams (url: string): string[] | null {
+    const router = findMyWay()
+    try {
+      router.on('POST', url, () => {})
+      // The way with an optional parameter in it comes before the one without.
+      return [...new Set(router.routes[0]!.params)]
+    } catch {
+      return null
+    }
+  }
+})
+
+t.test('a rule that needs what is not configured does not start', async (t) => {
+  const missing: ReadonlyArray<readonly [AuthRule, Partial<Offer>, string]> = [
+    [auth.jwt(), { issuers: [] }, 'POST /x: the rule "token" takes a token and no issuer is configured. Give the plugin jwt: { issuer }'],
+    [auth.any(auth.jwt('a').roles('admin'), auth.apiKey()), { issuers: [] }, 'POST /x: the rule "token of a with role admin" takes a token and no issuer is configured. Give the plugin jwt: { issuer }'],
+    [auth.jwt('staf'), { issuers: ['staff', 'customers'] }, 'POST /x: auth.jwt(\'staf\') names no configured issuer. Configured: \'staff\', \'customers\''],
+    [auth.jwt('staff', 'x'), { issuers: ['staff'] }, 'POST /x: auth.jwt(\'x\') names no configured issuer. Configured: \'staff\''],
+    [auth.jwt(), { issuers: ['staff', 'customers'] }, 'POST /x: auth.jwt() without a name is ambiguous among the issuers \'staff\', \'customers\'. Name one, auth.jwt(\'staff\'), or call one \'default\''],
+    [auth.apiKey(), { apiKeys: false }, 'POST /x: the rule "API key" takes an API key and no store is configured. Give the plugin apiKey: { store }'],
+    [auth.apiKey().optional(), { apiKeys: false }, 'POST /x: the rule "API key or nothing" takes an API key and no store is configured. Give the plugin apiKey: { store }'],
+    [auth.webhook(), { webhooks: [] }, 'POST /x: the rule "signature" takes a signature and no webhook is configured. Give the plugin webhook: { secret }'],
+    [auth.webhook('strip'), { webhooks: [signed('stripe')] }, 'POST /x: auth.webhook(\'strip\') names no configured webhook. Configured: \'stripe\''],
+    [auth.webhook(), { webhooks: [signed('a'), signed('b')] }, 'POST /x: auth.webhook() without a name is ambiguous among the webhooks \'a\', \'b\'. Name one, auth.webhook(\'a\'), or call one \'default\'']
+  ]
+  for (const [rule, offer, message] of missing) {
+    t.throws(() => compile(rule, offer), { code: 'AUTH_CONFIG_CREDENTIAL', message }, message)
+  }
+})
+
+t.test('without a name the only one is meant, or else the one that is named default', async (t) => {
+  const leaves = (...parameters: Parameters<typeof compile>) => branchesOf(...parameters).map(({ leaves }) => leaves.join(' & '))
+  t.strictSame(leaves(auth.jwt(), { issuers: ['staff'] }), ['jwt staff'])
+  t.strictSame(leaves(auth.jwt(), { issuers: ['staff', 'default'] }), ['jwt default'])
+  t.strictSame(leaves(auth.jwt('a', 'b'), { issuers: ['b', 'a'] }), ['jwt a', 'jwt b'])
+  t.strictSame(leaves(auth.webhook(), { webhooks: [signed('stripe')] }), ['webhook stripe'])
+  t.strictSame(leaves(auth.webhook(), { webhooks: [signed('stripe'), signed('default')] }), ['webhook default'])
+})
+
+t.test('webhooks that share a header, directly or through another, are one kind', async (t) => {
+  const webhooks = [signed('a', ['x-1']), signed('b', ['x-2']), signed('c', ['x-1', 'x-2']), signed('d', ['x-3'])]
+  const kinds = compile(auth.webhook('a', 'b', 'c', 'd'), { webhooks }).webhookKinds.map(({ names, headers }) => ({ names: [...names].sort(), headers: [...headers].sort() }))
+  t.strictSame(kinds, [{ names: ['a', 'b', 'c'], headers: ['x-1', 'x-2'] }, { names: ['d'], headers: ['x-3'] }])
+  t.equal(compile(auth.webhook('a', 'b'), { webhooks }).webhookKinds.length, 2, 'where the rule leaves out the one between, they are two')
+})
+
+t.test('the names of a kind stand in the order of the rule, not of the configuration', async (t) => {
+  const webhooks = [signed('a'), signed('b'), signed('c')]
+  t.strictSame(compile(auth.webhook('c', 'a', 'b'), { webhooks }).webhookKinds.map(({ names }) => names), [['c', 'a', 'b']])
+  t.strictSame(compile(auth.any(auth.webhook('b').anyTenant(), auth.webhook('a')), { webhooks }).webhookKinds.map(({ names }) => names), [['b', 'a']])
+})
+
+t.test('.tenant(param) on a URL without that parameter does not start', async (t) => {
+  t.throws(() => compile(auth.jwt().tenant('id'), {}, at('/x')), { code: 'AUTH_CONFIG_ROUTE', message: 'POST /x: .tenant(\'id\') names no parameter of this URL. It has none: name one of its own, or use .anyTenant()' })
+  t.throws(() => compile(auth.any(auth.apiKey(), auth.jwt().tenant('id')), {}, at('/:tenantId/:key')), { code: 'AUTH_CONFIG_ROUTE', message: 'POST /:tenantId/:key: .tenant(\'id\') names no parameter of this URL. It has \'tenantId\', \'key\': name one of its own, or use .anyTenant()' })
+  t.throws(() => compile(auth.webhook().tenant('id')), { code: 'AUTH_CONFIG_ROUTE' })
+  t.doesNotThrow(() => compile(auth.jwt().tenant('id'), {}, at('/:id')))
+  t.doesNotThrow(() => compile(auth.jwt().tenant('id'), {}, { label: 'require()', params: null }), 'where no URL is known yet, the route will tell')
+})
+
+t.test('.tenant(param) in an application without tenants does not start', async (t) => {
+  t.throws(() => compile(auth.jwt().tenant('id'), { tenant: null }, at('/:id')), { code: 'AUTH_CONFIG_RULE', message: 'POST /:id: .tenant(\'id\') in an application without tenants. Take it off, or take tenant: false off' })
+})
+
+t.test('a URL that has the configured parameter is bound, another is not', async (t) => {
+  const before = (...parameters: Parameters<typeof compile>) => branchesOf(...parameters).map(({ before }) => before)
+  t.strictSame(before(auth.jwt(), {}, at('/:tenantId')), [['0 tenant tenantId required']])
+  t.strictSame(before(auth.jwt(), {}, at('/:tenantid')), [['0 tenant - required']])
+  t.strictSame(before(auth.jwt(), { tenant: { param: 'org', required: false } }, at('/:org/:tenantId')), [['0 tenant org']])
+  t.strictSame(before(auth.jwt().anyTenant(), {}, at('/:tenantId')), [['0 tenant - required']])
+  t.strictSame(before(auth.jwt().tenantOptional(), {}, at('/:tenantId')), [['0 tenant tenantId']])
+  t.strictSame(before(auth.jwt().tenant('id'), {}, at('/:tenantId/:id')), [['0 tenant id required']])
+  t.strictSame(before(auth.jwt(), { tenant: null }, at('/:tenantId')), [[]])
+})
+
+t.test('what a node says of its tenant holds below it, unless something nearer says otherwise', async (t) => {
+  const rule = auth.any(auth.jwt().anyTenant(), auth.all(auth.apiKey(), auth.jwt().tenant('id'))).tenant('org')
+  t.strictSame(branchesOf(rule, {}, at('/:tenantId/:org/:id')), [
+    { leaves: ['jwt default'], principal: 0, before: ['0 tenant - required'], after: [] },
+    { leaves: ['apiKey', 'jwt default'], principal: 0, before: ['0 tenant org required', '1 tenant id required', '0+1 agree'], after: [] }
+  ])
+})
+
+t.test('a branch for each combination, the conditions of a node with a webhook behind its signature', async (t) => {
+  const pass = () => true
+  const rule = auth.all(auth.webhook(), auth.any(auth.jwt('a', 'b').roles('admin'), auth.apiKey()).check('inner', pass)).scopes('s')
+  const tenant = ['0 tenant -', '0+1 agree']
+  t.strictSame(branchesOf(rule, { issuers: ['a', 'b'] }), [
+    { leaves: ['webhook default', 'jwt a'], principal: 1, before: ['1 tenant - required', '1 roles admin', '1 check inner'], after: [...tenant, '1 scopes s'] },
+    { leaves: ['webhook default', 'jwt b'], principal: 1, before: ['1 tenant - required', '1 roles admin', '1 check inner'], after: [...tenant, '1 scopes s'] },
+    { leaves: ['webhook default', 'apiKey'], principal: 1, before: ['1 tenant - required', '1 check inner'], after: [...tenant, '1 scopes s'] }
+  ])
+})
+
+t.test('an optional part is a branch without it, and a branch of nothing asks nothing', async (t) => {
+  t.strictSame(branchesOf(auth.all(auth.jwt().optional().roles('admin'), auth.apiKey())).map(({ leaves, before }) => [leaves, before]), [
+    [['jwt default', 'apiKey'], ['0 tenant - required', '1 tenant - required', '0+1 agree', '0 roles admin']],
+    [['apiKey'], ['0 tenant - required']]
+  ])
+  t.strictSame(branchesOf(auth.jwt().roles('admin').optional()).map(({ leaves, principal, before }) => [leaves, principal, before]), [
+    [['jwt default'], 0, ['0 tenant - required', '0 roles admin']],
+    [[], -1, []]
+  ])
+})
+
+t.test('a rule that no request can satisfy does not start', async (t) => {
+  const issuers = ['a', 'b']
+  const webhooks = [signed('a'), signed('b'), signed('c')]
+  const never = (words: string) => ({ code: 'AUTH_CONFIG_RULE', message: `POST /x: the rule "${words}" can never be satisfied: a request carries one token, one API key and one signature of a kind. Use auth.any() for alternatives` })
+  t.throws(() => compile(auth.all(auth.jwt('a'), auth.jwt('b')), { issuers }), never('all of (token of a, token of b)'))
+  t.throws(() => compile(auth.all(auth.webhook('a'), auth.webhook('b')), { webhooks }), never('all of (signature of a, signature of b)'))
+  t.throws(() => compile(auth.all(auth.webhook('a', 'b'), auth.webhook('b', 'c'), auth.webhook('a', 'c')), { webhooks }), never('all of (signature of a or b, signature of b or c, signature of a or c)'), 'each two have a name in common, all three have none')
+  t.strictSame(branchesOf(auth.all(auth.webhook('a', 'b'), auth.webhook('b', 'c')), { webhooks }).length, 1)
+  t.strictSame(branchesOf(auth.all(auth.jwt('a', 'b'), auth.jwt('b')), { issuers }).map(({ leaves }) => leaves), [['jwt b', 'jwt b']])
+})
+
+t.test('apiKeySecret() without a key to have the secret of does not start', async (t) => {
+  const webhooks = [signed('default', undefined, { needsKey: true, literal: false }), signed('other')]
+  const message = (words: string) => ({ code: 'AUTH_CONFIG_CREDENTIAL', message: `POST /x: the rule "${words}" verifies with the secret of an API key (apiKeySecret()) and proves no key. Use auth.all(auth.apiKey(), auth.webhook())` })
+  t.throws(() => compile(auth.webhook(), { webhooks }), message('signature'))
+  t.throws(() => compile(auth.all(auth.jwt(), auth.webhook()), { webhooks }), message('all of (token, signature)'))
+  t.throws(() => compile(auth.any(auth.apiKey(), auth.webhook()), { webhooks }), message('any of (API key, signature)'))
+  t.throws(() => compile(auth.all(auth.apiKey().optional(), auth.webhook()), { webhooks }), message('all of (API key or nothing, signature)'))
+  t.throws(() => compile(auth.webhook('other', 'default'), { webhooks }), { code: 'AUTH_CONFIG_CREDENTIAL' })
+  t.throws(() => compileRule(nodeOf(auth.webhook())!, { ...everything, webhooks }, { label: 'require()', params: null }), { code: 'AUTH_CONFIG_CREDENTIAL' })
+  t.doesNotThrow(() => compile(auth.all(auth.webhook(), auth.apiKey()), { webhooks }))
+  t.doesNotThrow(() => compile(auth.webhook('other'), { webhooks }))
+})
+
+t.test('a rule has at most 29 kinds of credential and 512 combinations', async (t) => {
+  const issuers = Array.from({ length: 30 }, (_, index) => `issuer-${index}`)
+  t.equal(compile(auth.any(auth.jwt(...issuers.slice(0, 28)), auth.apiKey()), { issuers }).kinds.length, 29)
+  t.equal(compile(auth.jwt(...issuers.slice(0, 29)), { issuers }).kinds.length, 29)
+  t.throws(() => compile(auth.jwt(...issuers), { issuers }), { code: 'AUTH_CONFIG_RULE', message: 'POST /x: the rule mentions more than 29 kinds of credential. Split the route' })
+  const pair = () => auth.any(auth.jwt(), auth.jwt().check('x', () => true))
+  const eight = auth.all(pair(), pair(), pair(), pair(), pair(), pair(), pair(), pair())
+  t.equal(compile(auth.all(eight, pair())).branches.length, 512)
+  t.throws(() => compile(auth.all(eight, pair(), pair())), { code: 'AUTH_CONFIG_RULE', message: /^POST \/x: the rule "all of .*" has more than 512 combinations\. Split the route$/ })
+})
+
+t.test('candidates take every kind presented and need no other; the rest is ambiguous or lacks something', async (t) => {
+  const { select, keyBit, webhookBits, issuerBits } = compile(auth.any(auth.apiKey(), auth.all(auth.apiKey(), auth.webhook()), auth.jwt()))
+  const jwt = issuerBits.get('default')!
+  const answer = (presented: number) => {
+    const { branches, refuse } = select(presented)
+    if (branches !== null) return branches.map(({ leaves }) => leaves.map(({ kind }) => kind.scheme).join('&')).join(' ')
+    const { code, reason, challenge } = refuse('absent')
+    return { code, reason, challenge }
+  }
+  t.equal(answer(keyBit), 'apiKey')
+  t.equal(answer(keyBit | webhookBits), 'apiKey&webhook')
+  t.equal(answer(jwt), 'jwt')
+  const ambiguous = { code: 'AUTH_CREDENTIAL_AMBIGUOUS', reason: 'ambiguous', challenge: null }
+  t.strictSame(answer(keyBit | jwt), ambiguous)
+  t.strictSame(answer(jwt | webhookBits), ambiguous)
+  const challenge = 'ApiKey realm="causeflow", Signature realm="causeflow", Bearer realm="causeflow"'
+  t.strictSame(answer(0), { code: 'AUTH_CREDENTIAL_MISSING', reason: 'absent', challenge })
+  t.strictSame(answer(webhookBits), { code: 'AUTH_API_KEY_MISSING', reason: 'absent', challenge: 'ApiKey realm="causeflow"' })
+})
+
+t.test('public and deny compile to themselves, whatever is configured', async (t) => {
+  const nothing = { issuers: [], apiKeys: false, webhooks: [], tenant: null }
+  t.equal(compile(auth.public(), nothing).standing, 'public')
+  t.equal(compile(auth.deny(), nothing).standing, 'deny')
+  t.strictSame(compile(auth.deny(), nothing).webhookKinds, [])
+})
