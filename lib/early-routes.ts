@@ -34,7 +34,7 @@ export type EarlyPlan = Plan | AuthError | 'preflight'
 /** Plans an early route from its config, at its first request. What cannot be planned is refused. */
 export function planEarly (config: Readonly<Record<string, unknown>>, registration: Registration): EarlyPlan {
   const method = config.method as string | string[]
-  if ([method].flat().every((one) => one === 'OPTIONS')) return 'preflight'
+  if (config.auth === undefined && [method].flat().every((one) => one === 'OPTIONS')) return 'preflight'
   const url = config.url as string
   try {
     const { stated } = readStatement({ method, url, options: { config } as Partial<RouteOptions> })

@@ -122,9 +122,13 @@ t.test('a route that answers only OPTIONS is let through when it came early, and
   t.strictSame(warnings(), [])
 })
 
-t.test('an early route that answers OPTIONS among others is not let through', async (t) => {
-  const { app } = await build(t, (app) => app.route({ method: ['OPTIONS', 'POST'], url: '/a', handler: whoami }))
+t.test('an early route that answers OPTIONS among others, or states a rule, is not let through', async (t) => {
+  const { app } = await build(t, (app) => {
+    app.route({ method: ['OPTIONS', 'POST'], url: '/a', handler: whoami })
+    app.options('/stated', { config: { auth: auth.jwt() } }, whoami)
+  })
   t.equal((await app.inject({ method: 'OPTIONS', url: '/a' })).statusCode, 401)
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/stated' })).statusCode, 401)
 })
 
 t.test('an OPTIONS route that came after the plugin takes the default', async (t) => {
