@@ -71,8 +71,11 @@ function ofRoles ({ tokens, keys }: World): DemoRequest[] {
     create('token, member', bearer(tokens.member), '403 forbidden', 'Grafana'),
     create('token, admin; no name', bearer(tokens.admin), '400 validation_error', ''),
     create('token, admin', bearer(tokens.admin), '201', 'Grafana'),
+    create('token, admin; over the quota', bearer(tokens.admin), '429 quota_exceeded', 'Sentry'),
+    { method: 'GET', path: '/v1/api-keys', credential: 'token, member', headers: bearer(tokens.member), expected: '200' },
     revoke('key instead of a token', apiKey(keys.reader.plaintextKey), '401 unauthorized'),
     revoke('token, admin', bearer(tokens.admin), '204'),
+    revoke('token, admin; once more', bearer(tokens.admin), '409 conflict'),
     report('key, revoked a moment ago', apiKey(keys.reader.plaintextKey), '401 invalid_api_key')
   ]
 }
