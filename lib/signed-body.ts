@@ -72,9 +72,13 @@ export function release (body: BodyState, request: FastifyRequest): void {
 function releaseIfUnanswered (body: BodyState, request: FastifyRequest): void {
   const { raw } = body.reply
   if (raw.destroyed) return release(body, request)
-  const look = (): void => { if (raw.statusCode >= 500 || !raw.writableFinished) release(body, request) }
-  // 'close' alone is not enough: a response that is no socket's, as those of inject(), may only finish.
-  raw.once('finish', look).once('close', look)
+  const onClose = (): void => { release(body, request) }
+  raw.once('close', onClose)
+  // Not writableFinished: of a response that is no socket's, as those of inject(), it is never true.
+  raw.once('finish', () => {
+    raw.off('close', onClose)
+    if (raw.statusCode >= 500) release(body, request)
+  })
 }
 
 /** Verifies the signature and the conditions behind it, then remembers the delivery: one that is refused leaves no trace. */
