@@ -90,6 +90,7 @@ function ofSignatures ({ eventSecret, tenant, clock }: World): DemoRequest[] {
     send('none', fresh, [], '401 invalid_signature'),
     send('signature, with another secret', fresh, signed(fresh, 'whsec_of_somebody_else'), '401 invalid_signature'),
     send('signature, in capitals', fresh, [name, value.toUpperCase().replace('SHA256', 'sha256')], '401 invalid_signature'),
+    send('signature; compressed body', fresh, [name, value, 'Content-Encoding', 'gzip'], '415 unsupported_media_type'),
     send('signature, an hour old', stale, signed(stale, eventSecret), '401 invalid_signature'),
     send('signature', fresh, [name, value], '202'),
     send('signature, sent again', fresh, [name, value], '409 duplicate_delivery')
