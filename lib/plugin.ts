@@ -139,7 +139,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (body?.plan.registration === registration) {
       body.relabelled.restore()
       // Fastify closes after a parser's error, for the client might go on sending. Here nothing is left to send.
-      if (body.failed) reply.removeHeader('connection')
+      if (body.failed && livesOn(request)) reply.removeHeader('connection')
       release(body, request)
     }
     done()
@@ -212,6 +212,11 @@ function decideRequest (plan: Plan, request: FastifyRequest, reply: FastifyReply
   // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
   if (decided instanceof Promise) decided.then(settle, fail).catch(done)
   else settle(decided)
+}
+
+/** Whether the client has left its connection open for more (RFC 9112 §9.3). */
+function livesOn ({ raw: { httpVersion, headers } }: FastifyRequest): boolean {
+  return httpVersion === '1.1' && !/\bclose\b/i.test(headers.connection ?? '')
 }
 
 /** Why a request came this far without a proof. */

@@ -269,6 +269,19 @@ t.test('after a bad signature whose body was read, the connection lives on', asy
   }
 })
 
+t.test('a client that asks for its connection to be closed is told that it is', async (t) => {
+  const app = await createApp(t)
+  app.post('/hook', hook, seen)
+  const port = await listen(app)
+  const body = Buffer.from('{"a":1}')
+  const socket = await open(port)
+  t.teardown(() => socket.destroy())
+  const answer = readAnswer(socket)
+  socket.write(Buffer.concat([head('POST', '/hook', { ...signed('other'), connection: 'close', 'content-length': body.length }), body]))
+  const { status, headers } = await answer
+  t.strictSame([status, headers.connection], [401, 'close'])
+})
+
 t.test('a connection that the application wants closed stays closed', async (t) => {
   const app = await createApp(t)
   app.post('/hook', hook, async (_request, reply) => { reply.header('connection', 'close'); throw new Error('from the handler') })
