@@ -393,10 +393,12 @@ async function actual (rule: Rule, { url, tenant }: World, request: Request): Pr
 t.test('the decision is what the design says it is', async (t) => {
   const outcomes = new Map<string, number>()
   const count = (outcome: string) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
-  // Another seed, or more runs, for whoever hunts: FC_SEED=$RANDOM FC_RUNS=200000.
+  // Another seed, or more runs, for whoever hunts: TAP_TIMEOUT=0 FC_SEED=$RANDOM FC_RUNS=200000.
   const { FC_SEED = 20251, FC_RUNS = 6000 } = process.env
   await fc.assert(fc.asyncProperty(rules, worlds, requests, showings, async (drawn, world, whole, showing) => {
     const rule = meaningful(drawn, world)
+    // More combinations do not start.
+    if (waysOf(rule).length > 512) return
     const request = shown(whole, rule, showing)
     const wanted = expected(rule, world, request)
     const found = await actual(rule, world, request)
