@@ -164,7 +164,7 @@ t.test('the resolver of apiKeySecret() is recognised, another function is not', 
   t.strictSame(read({ webhook: [{ name: 'a', secret: apiKeySecret() }, { name: 'b', secret: () => null }, { name: 'c', secret: 's' }] }).webhook.map(needsKey), [true, false, false])
 })
 
-const refused: ReadonlyArray<readonly [what: string, options: unknown, message: string]> = [
+const refused: ReadonlyArray<readonly [what: string, options: unknown, message: string | RegExp]> = [
   // names
   ['options that are none', null, 'The options of causeflowAuth must be an object'],
   ['a list of options', [], 'The options of causeflowAuth must be an object'],
