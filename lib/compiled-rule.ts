@@ -282,19 +282,9 @@ function leafDraft (kind: Kind | undefined, names: readonly string[]): Draft {
   return { leaves: [{ kind: kind as Kind, names, tenantParam: null, anyTenant: false, tenantOptional: false }], conditions: [] }
 }
 
-/** Both together. Leaves are copied, for what a node above says of one combination must not reach another. */
+/** Both together. They may share leaves with other combinations: what a node above says, it says of all of them. */
 function joined (left: Draft, right: Draft): Draft {
-  const copies = new Map<DraftLeaf, DraftLeaf>()
-  const copy = (leaf: DraftLeaf): DraftLeaf => {
-    const known = copies.get(leaf) ?? { ...leaf }
-    copies.set(leaf, known)
-    return known
-  }
-  const parts = [left, right]
-  return {
-    leaves: parts.flatMap(({ leaves }) => leaves.map(copy)),
-    conditions: parts.flatMap(({ conditions }) => conditions.map(({ node, leaves }) => ({ node, leaves: leaves.map(copy) })))
-  }
+  return { leaves: [...left.leaves, ...right.leaves], conditions: [...left.conditions, ...right.conditions] }
 }
 
 /** One token and one signature of a kind: a combination that needs two different ones of them is nobody's. */

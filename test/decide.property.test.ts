@@ -49,7 +49,6 @@ const subset = (...values: string[]) => fc.subarray(values)
 const rarely = <T> (value: T, otherwise: T) => fc.oneof({ weight: 1, arbitrary: fc.constant(value) }, { weight: 12, arbitrary: fc.constant(otherwise) })
 const shuffled = (...values: string[]) => fc.shuffledSubarray(values)
 
-// Typed, or it would be a readonly tuple.
 const none = fc.constant<never[]>([])
 const conditions = {
   roles: fc.oneof({ weight: 3, arbitrary: none }, { weight: 1, arbitrary: subset('admin', 'member') }),
@@ -310,7 +309,7 @@ function ownConditions (way: Way, request: Request, stage: 'before' | 'after'): 
   const leaves = leavesOf(way)
   if (leaves.length === 0 || leaves.some(({ kind }) => isSignature(kind!)) !== (stage === 'after')) return null
   const { kind } = leaves.find((leaf) => !isSignature(leaf.kind!)) ?? leaves[0]!
-  const { roles, scopes } = kind === 'key' ? request.key! : isSignature(kind!) ? { roles: [], scopes: [] } as unknown as Party : request.token!
+  const { roles, scopes }: Pick<Party, 'roles' | 'scopes'> = kind === 'key' ? request.key! : isSignature(kind!) ? { roles: [], scopes: [] } : request.token!
   const wanted = way.rule
   if (wanted.roles.length > 0 && !wanted.roles.some((role) => roles.includes(role))) return 'AUTH_ROLE_REQUIRED'
   if (!wanted.scopes.every((scope) => scopes.includes(scope))) return 'AUTH_SCOPE_REQUIRED'
@@ -325,8 +324,9 @@ function ownConditions (way: Way, request: Request, stage: 'before' | 'after'): 
 
 function build (rule: Rule): AuthRule {
   if (rule.type === 'public' || rule.type === 'deny') return auth[rule.type]()
-  const parts = rule.parts.map(build) as never as [TokenOrKeyRule<'jwt'>, TokenOrKeyRule<'apiKey'>]
-  let built: CredentialRule<Scheme> = rule.type === 'any' || rule.type === 'all' ? (auth[rule.type] as (...rules: unknown[]) => never)(...parts) : auth[rule.type](...rule.names as []) as never
+  const builders: Record<string, (...parameters: never[]) => AuthRule> = { ...auth }
+  const parts = rule.parts.map(build) as never[]
+  let built: CredentialRule<Scheme> = builders[rule.type]!(...parts, ...rule.names as never[]) as never
   const [role, ...moreRoles] = rule.roles
   const [scope, ...moreScopes] = rule.scopes
   if (role !== undefined) built = (built as IdentityRule<Scheme>).roles(role, ...moreRoles)
@@ -395,10 +395,12 @@ async function actual (rule: Rule, { url, tenant }: World, request: Request): Pr
 t.test('the decision is what the design says it is', async (t) => {
   const outcomes = new Map<string, number>()
   const count = (outcome: string) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
-  // Another seed, or more runs, for whoever hunts: FC_SEED=$RANDOM FC_RUNS=200000.
+  // Another seed, or more runs, for whoever hunts: TAP_TIMEOUT=0 FC_SEED=$RANDOM FC_RUNS=200000.
   const { FC_SEED = 20251, FC_RUNS = 6000 } = process.env
   await fc.assert(fc.asyncProperty(rules, worlds, requests, showings, async (drawn, world, whole, showing) => {
     const rule = meaningful(drawn, world)
+    // More combinations do not start.
+    if (waysOf(rule).length > 512) return
     const request = shown(whole, rule, showing)
     const wanted = expected(rule, world, request)
     const found = await actual(rule, world, request)

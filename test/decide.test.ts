@@ -13,7 +13,8 @@ const offer: Offer = {
   webhooks: [
     { name: 'default', headers: ['x-webhook-signature'], needsKey: false, literal: false },
     { name: 'second', headers: ['x-webhook-signature'], needsKey: false, literal: false },
-    { name: 'github', headers: ['x-hub-signature-256'], needsKey: false, literal: false }
+    { name: 'github', headers: ['x-hub-signature-256'], needsKey: false, literal: false },
+    { name: 'forge', headers: ['x-hub-signature-256'], needsKey: false, literal: false }
   ],
   tenant: { param: 'tenantId', required: true }
 }
@@ -299,6 +300,13 @@ t.test('deciding: of two names of one kind, the branch has to have asked for the
   t.strictSame((await decided(rule, by('default'))).proofs?.map((proof) => proof.scheme === 'webhook' && proof.source), [false, 'default'])
   t.equal(await codeOf(rule, by('second')), 'AUTH_SCOPE_REQUIRED', 'the signature is good: the answer is about the scope')
   t.equal(await codeOf(rule, by('third', ['s'])), 'AUTH_SIGNATURE_INVALID')
+})
+
+t.test('deciding: two good signatures that no branch asks for together are refused', async (t) => {
+  const rule = auth.any(auth.all(auth.webhook('default'), auth.webhook('github')), auth.all(auth.webhook('second'), auth.webhook('forge')))
+  const by = (one: string, other: string): Request => ({ webhooks: { [signature]: delivery({ source: one }), 'x-hub-signature-256': delivery({ source: other }) } })
+  t.ok(await principalOf(rule, by('second', 'forge')))
+  t.strictSame(await refusal(rule, by('default', 'forge')), { code: 'AUTH_SIGNATURE_INVALID', reason: 'digest', challenge: 'Signature realm="causeflow", error="invalid_signature"' })
 })
 
 t.test('deciding: signatures of two kinds are both needed, and opened one after the other', async (t) => {

@@ -11,7 +11,7 @@ const store = new MemoryApiKeyStore()
 
 describe('the options', () => {
   test('may all be left out', () => {
-    expect<{}>().type.toBeAssignableTo<CauseflowAuthOptions>() // eslint-disable-line @typescript-eslint/no-empty-object-type
+    expect<{}>().type.toBeAssignableTo<CauseflowAuthOptions>()
   })
 
   test('are one of a kind or several', () => {
