@@ -352,6 +352,13 @@ function checkBranch (branch: Branch, offer: Offer, place: Place, rule: string):
     if (keyless.length > 0) throw configError('credential', `${place.label}: the rule "${rule}" verifies with the secret of an API key (apiKeySecret()) and proves no key. Use auth.all(auth.apiKey(), auth.webhook())`)
   }
   if (place.params === null) return
+  for (const step of branch.after) {
+    if (step.type !== 'tenant' || step.param === null || !step.alone) continue
+    const names = branch.leaves[step.subject]?.names ?? []
+    if (names.every((name) => offer.webhooks.some((webhook) => webhook.name === name && webhook.literal))) {
+      throw configError('route', `${place.label}: the URL names a tenant in :${step.param}, and a webhook with a literal secret belongs to none, so that nobody would be let in. Have its secret resolver answer { secrets, tenantId }, add a key, auth.all(auth.apiKey(), auth.webhook()), or lift the binding: .anyTenant()`)
+    }
+  }
   if (offer.tenant === null && branch.boundTo !== null) throw configError('rule', `${place.label}: .tenant('${branch.boundTo}') in an application without tenants. Take it off, or take tenant: false off`)
   for (const step of [...branch.before, ...branch.after]) {
     if (step.type !== 'tenant' || step.param === null) continue

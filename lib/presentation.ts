@@ -203,20 +203,27 @@ function asRefusal (error: unknown): AuthError {
   throw error
 }
 
-/** Opens all webhooks of one kind that the rule accepts. Their refusals to read are passed over while another can still verify. */
+/**
+ * Opens all webhooks of one kind that the rule accepts. Their refusals to read are passed over while another can still verify.
+ * One after the other: opened together, one that fails at once would leave the rejection of another to nobody.
+ */
 function openAny (verifiers: ReadonlyArray<SignatureVerifier<FastifyRequest>>, request: FastifyRequest, proved: Principal | null, verified: Verified[]): Opened | Promise<Opened> {
-  if (verifiers.length === 1) {
-    const opened = (verifiers[0] as SignatureVerifier<FastifyRequest>).open(request.headers, request, proved)
-    return opened instanceof Promise ? opened.then((one) => new AnyOf([one], verified)) : new AnyOf([opened], verified)
-  }
   const faults: AuthError[] = []
-  const attempts = verifiers.map((verifier) => attempt(() => verifier.open(request.headers, request, proved), faults))
-  const readable = (opened: ReadonlyArray<OpenedSignature | null>): Opened => {
-    const some = opened.filter((one) => one !== null)
-    if (some.length === 0) throw first(faults)
-    return new AnyOf(some, verified)
+  return openFrom(0, [])
+
+  function openFrom (index: number, readable: readonly OpenedSignature[]): Opened | Promise<Opened> {
+    for (let i = index; i < verifiers.length; i++) {
+      const verifier = verifiers[i] as SignatureVerifier<FastifyRequest>
+      const opened = attempt(() => verifier.open(request.headers, request, proved), faults)
+      if (opened instanceof Promise) {
+        const before = readable
+        return opened.then((later) => openFrom(i + 1, later === null ? before : [...before, later]))
+      }
+      if (opened !== null) readable = [...readable, opened]
+    }
+    if (readable.length === 0) throw first(faults)
+    return new AnyOf(readable, verified)
   }
-  return attempts.some((one) => one instanceof Promise) ? Promise.all(attempts.map((one) => Promise.resolve(one))).then(readable) : readable(attempts as Array<OpenedSignature | null>)
 }
 
 /** Opened signatures of one header: the first that verifies is the one. */

@@ -5,6 +5,7 @@ import { decisionStart, publishDecision, refuse } from './refusal.js'
 import { accept, kBody, stateOf, type BodyState } from './request-state.js'
 import { Relabelled } from './webhook/raw-body.js'
 import type { Plan } from './route.js'
+import type { Verified } from './presentation.js'
 import type { Proof } from './decide.js'
 import type { Remembered } from './webhook/replay.js'
 
@@ -84,16 +85,23 @@ function releaseIfUnanswered (body: BodyState, request: FastifyRequest): void {
 /** Verifies the signature and the conditions behind it, then remembers the delivery: one that is refused leaves no trace. */
 function conclude (body: BodyState, request: FastifyRequest, { pending, presentation }: NonNullable<BodyState['signature']>, bytes: Buffer): Proof | Promise<Proof> {
   const proof = pending.conclude(bytes)
-  return proof instanceof Promise ? proof.then(remember) : remember(proof)
+  return proof instanceof Promise ? proof.then((later) => remember(later)) : remember(proof)
 
-  function remember (proved: Proof): Proof | Promise<Proof> {
-    const answers = presentation.verified.map(({ opened, principal }) => opened.remember(principal, body.plan.label))
-    const keep = (remembered: ReadonlyArray<Remembered | null>): Proof => {
-      body.remembered = remembered.filter((one) => one !== null)
-      if (body.remembered.length > 0) releaseIfUnanswered(body, request)
-      return proved
+  function remember (proved: Proof, index = 0): Proof | Promise<Proof> {
+    const { verified } = presentation
+    for (let i = index; i < verified.length; i++) {
+      const { opened, principal } = verified[i] as Verified
+      const answer = opened.remember(principal, body.plan.label)
+      if (answer instanceof Promise) return answer.then((later) => { keep(later); return remember(proved, i + 1) })
+      keep(answer)
     }
-    return answers.some((answer) => answer instanceof Promise) ? Promise.all(answers.map((answer) => Promise.resolve(answer))).then(keep) : keep(answers as Array<Remembered | null>)
+    if (body.remembered.length > 0) releaseIfUnanswered(body, request)
+    return proved
+  }
+
+  // At once, so that what follows may fail: the error hook releases what is kept.
+  function keep (remembered: Remembered | null): void {
+    if (remembered !== null) body.remembered = [...body.remembered, remembered]
   }
 }
 

@@ -241,3 +241,13 @@ t.test('public and deny compile to themselves, whatever is configured', async (t
   t.equal(compile(auth.deny(), nothing).standing, 'deny')
   t.strictSame(compile(auth.deny(), nothing).webhookKinds, [])
 })
+
+t.test('a webhook with a literal secret has no tenant: alone on the URL of one, it does not start', async (t) => {
+  const place = at('/v1/webhooks/:tenantId')
+  for (const rule of [auth.webhook(), auth.any(auth.apiKey(), auth.webhook()), auth.webhook().tenantOptional()]) {
+    t.throws(() => compile(rule, {}, place), { code: 'AUTH_CONFIG_ROUTE', message: /names a tenant in :tenantId.*auth\.all\(auth\.apiKey\(\), auth\.webhook\(\)\).*\.anyTenant\(\)/ })
+  }
+  for (const rule of [auth.webhook().anyTenant(), auth.all(auth.apiKey(), auth.webhook())]) t.doesNotThrow(() => compile(rule, {}, place))
+  t.doesNotThrow(() => compile(auth.webhook(), { webhooks: [signed('default', undefined, { literal: false })] }, place), 'a resolver may name one')
+  t.doesNotThrow(() => compile(auth.webhook(), { tenant: null }, place))
+})

@@ -203,3 +203,24 @@ t.test('no parser and no hook that follows sees the body of a refused delivery',
   t.equal((await send(app, `sha256=${'0'.repeat(64)}`)).status, 401)
   t.strictSame(seen, [])
 })
+
+t.test('where two webhooks of one header fail, one at once and one later, the answer is 503 and no rejection is left to nobody', async (t) => {
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => process.off('unhandledRejection', note))
+  const app = await createApp(t, {
+    auth: {
+      webhook: [
+        { name: 'later', secret: async () => { await new Promise((resolve) => setImmediate(resolve)); throw new Error('later') } },
+        { name: 'now', secret: () => { throw new Error('now') } }
+      ]
+    }
+  })
+  app.post('/hook', { config: { auth: auth.webhook('later', 'now') } }, async () => 'in')
+  const answer = await app.inject({ method: 'POST', url: '/hook', headers: { 'x-webhook-signature': `sha256=${'a'.repeat(64)}` }, payload: { a: 1 } })
+  t.equal(answer.statusCode, 503)
+  await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.strictSame(unhandled, [])
+})
