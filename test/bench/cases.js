@@ -1,0 +1,31 @@
+/** What is measured: each case with its contenders, the one that the ratio is against, and the ratio that is aimed at. */
+import { bare, combined, keys, refused, routes, tokens, unguarded, webhooks } from './contenders.js'
+
+const pick = (from, ...names) => Object.fromEntries(names.map((name) => [name, from[name]]))
+const jwtPeers = ['@fastify/jwt + get-jwks', '@fastify/jwt + get-jwks, no cache', 'fastify-jwt-jwks', '@clerk/fastify', 'jose in a hook']
+const rawPeers = ['fastify-raw-body + createHmac', 'fastify-raw-body + @octokit/webhooks-methods', 'fastify-raw-body + standardwebhooks']
+
+export const cases = {
+  'the same server twice': { contenders: { ours: bare(), hand: bare() }, against: 'hand', goal: null, title: 'How noisy this machine is: one server against itself' },
+  'JWT warm, 1 token': { contenders: pick(tokens(1), 'ours', 'hand'), against: 'hand', goal: null },
+  'JWT warm, 1 000 tokens': { contenders: pick(tokens(1000), 'ours', 'hand', 'bare route', ...jwtPeers), against: 'hand', goal: 0.97 },
+  'JWT warm, 10 000 tokens': { contenders: pick(tokens(10_000, { algorithm: 'HS256' }), 'ours', 'hand'), against: 'hand', goal: null },
+  'JWT cold, RS256': { contenders: pick(tokens(1000, { cold: true }), 'ours', 'hand'), against: 'hand', goal: 0.85, requests: 8000 },
+  'JWT cold, ES256': { contenders: pick(tokens(1000, { algorithm: 'ES256', cold: true }), 'ours', 'hand'), against: 'hand', goal: null, requests: 8000 },
+  'JWT cold, HS256': { contenders: pick(tokens(1000, { algorithm: 'HS256', cold: true }), 'ours', 'hand'), against: 'hand', goal: null },
+  'API key warm': { contenders: pick(keys(1000), 'ours', 'hand', 'bare route', '@fastify/bearer-auth'), against: 'hand', goal: 0.97 },
+  'any of two, warm': { contenders: combined('any'), against: 'hand', goal: 0.93 },
+  'all of two, warm': { contenders: combined('all'), against: 'hand', goal: 0.93 },
+  'role and tenant, warm': { contenders: combined('conditions'), against: 'hand', goal: null },
+  'webhook 0.3 kB': { contenders: pick(webhooks(300), 'ours', 'hand'), against: 'hand', goal: null },
+  'webhook 1 kB': { contenders: pick(webhooks(1000), 'ours', 'hand', 'bare route', ...rawPeers), against: 'hand', goal: 1 },
+  'webhook 1 kB, three secrets': { contenders: pick(webhooks(1000, 3), 'ours', 'hand'), against: 'hand', goal: null },
+  'webhook 64 kB': { contenders: pick(webhooks(64_000), 'ours', 'hand'), against: 'hand', goal: null, requests: 4000 },
+  'webhook 1 MB': { contenders: pick(webhooks(1_000_000), 'ours', 'hand'), against: 'hand', goal: 0.98, requests: 300, pause: 500 },
+  'a route without a rule': { contenders: unguarded(), against: 'bare route', goal: 0.99 },
+  'a body without a rule': { contenders: unguarded(Buffer.from('{"a":1}')), against: 'bare route', goal: 0.99 },
+  ...Object.fromEntries(['absent', 'malformed', 'expired', 'forged', 'unknown key', 'signature form 1 kB', 'signature 1 kB', 'signature 1 MB'].map((kind) => [
+    `refused: ${kind}`, { contenders: refused(kind), against: 'bare 401', goal: ['absent', 'malformed', 'signature form 1 kB'].includes(kind) ? 0.95 : null, ...(kind === 'signature 1 MB' ? { requests: 300, pause: 500 } : {}) }])),
+  '1 000 routes against 10': { contenders: { ours: routes(1000), 'with 10': routes(10) }, against: 'with 10', goal: 0.97 },
+  '100 000 keys against 10': { contenders: { ours: keys(100_000, 10).ours, 'with 10': keys(10, 10).ours }, against: 'with 10', goal: 0.97 }
+}
