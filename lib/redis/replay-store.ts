@@ -1,4 +1,5 @@
 /** Deliveries remembered in Redis, by any number of processes. */
+import { randomBytes } from 'node:crypto'
 import { configError } from '../errors.js'
 import type { Timers } from '../webhook/time-limit.js'
 import type { ReplayStore } from '../webhook/replay.js'
@@ -47,11 +48,15 @@ export class RedisReplayStore implements ReplayStore {
     // Past already: Redis refuses a duration that is not positive.
     if (left <= 0) return true
     const name = this.#prefix + key
-    const set = (): Promise<unknown> => this.#driver.command('SET', name, '1', 'PX', `${Math.min(left, Number.MAX_SAFE_INTEGER)}`, 'NX')
+    const mark = randomBytes(12).toString('base64url')
+    const set = (): Promise<unknown> => this.#driver.command('SET', name, mark, 'PX', `${Math.min(left, Number.MAX_SAFE_INTEGER)}`, 'NX')
     // What is stored too late was refused with 503 and comes again: it must not meet its own shadow.
     const answer = await this.#call(set, (late) => { if (isOk(late)) this.forget(key).catch(() => {}) })
-    if (answer !== null && !isOk(answer)) throw new TypeError('Redis answered SET with something else than OK or nothing')
-    return answer !== null
+    if (isOk(answer)) return true
+    if (answer !== null) throw new TypeError('Redis answered SET with something else than OK or nothing')
+    // A driver sends a command again whose answer was lost with the connection, and then meets what it has set itself:
+    // without this look a delivery that nobody has received would be taken for a replay.
+    return String(await this.#call(() => this.#driver.command('GET', name))) === mark
   }
 
   async forget (key: string): Promise<void> {
