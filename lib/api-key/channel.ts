@@ -69,17 +69,12 @@ export function createChannel (transport: Transport, tools: ChannelTools): Closa
     attempt = own
     const limit = timers.setTimeout(() => { replace(own) }, openLimit)
     limit.unref()
-    let opening
-    try {
-      opening = transport.open({
-        changes (text) { if (attempt === own) tell(text) },
-        echo (text) { if (attempt === own) hearing.echo(text) },
-        lost () { replace(own) }
-      })
-    } catch (error) {
-      opening = Promise.reject(error as Error)
+    const arrivals: Arrivals = {
+      changes (text) { if (attempt === own) tell(text) },
+      echo (text) { if (attempt === own) hearing.echo(text) },
+      lost () { replace(own) }
     }
-    opening.then((end) => {
+    new Promise<Awaited<ReturnType<Transport['open']>>>((resolve) => resolve(transport.open(arrivals))).then((end) => {
       timers.clearTimeout(limit)
       if (attempt !== own) return end()
       own.end = end
@@ -92,7 +87,7 @@ export function createChannel (transport: Transport, tools: ChannelTools): Closa
 
   function replace (own: typeof attempt): void {
     if (own === null || attempt !== own) return
-    void disconnect()
+    disconnect().catch(ignore)
     if (closed || listeners.size === 0) return
     // Half of it by chance, so that the processes of a service do not all come back at once.
     const wait = Math.min(longestRetry, shortestRetry * 2 ** Math.min(failures++, 10)) * (0.5 + random() / 2)
@@ -123,7 +118,7 @@ export function createChannel (transport: Transport, tools: ChannelTools): Closa
       listeners.add(listener)
       if (!closed && attempt === null && retry === null) connect()
       return () => {
-        if (listeners.delete(listener) && listeners.size === 0) void disconnect()
+        if (listeners.delete(listener) && listeners.size === 0) disconnect().catch(ignore)
       }
     },
     async close () {
@@ -132,6 +127,8 @@ export function createChannel (transport: Transport, tools: ChannelTools): Closa
     }
   }
 }
+
+function ignore (): void {}
 
 /** The changes of a text; null for anything else, which means everything: what cannot be read may have named any key. */
 function readChanges (text: string): readonly KeyChange[] | null {

@@ -43,7 +43,8 @@ export function listeningTransport (
       await client.connect()
       await client.query(`listen "${channel}"; listen "${echoChannel}"`)
     } catch (error) {
-      void leave(client)
+      // Not waited for: it may take as long as a server takes that does not answer.
+      leave(client).catch(() => {})
       throw error
     }
     client.unref?.()

@@ -39,7 +39,7 @@ t.test('the printed SQL makes what the store makes, and running it again changes
     return [
       ...await ask('select table_name, column_name, data_type, collation_name, is_nullable, column_default from information_schema.columns where table_schema = $1 order by 1, 2'),
       ...await ask('select indexdef from pg_indexes where schemaname = $1 order by 1'),
-      ...await ask("select pg_get_triggerdef(t.oid) as def, tgenabled from pg_trigger t join pg_class c on c.oid = tgrelid where relnamespace = $1::regnamespace and not tgisinternal order by 1"),
+      ...await ask('select pg_get_triggerdef(t.oid) as def, tgenabled from pg_trigger t join pg_class c on c.oid = tgrelid where relnamespace = $1::regnamespace and not tgisinternal order by 1'),
       ...await ask('select pg_get_functiondef(oid) as def from pg_proc where pronamespace = $1::regnamespace order by 1'),
       ...await ask('select pg_get_constraintdef(oid) as def from pg_constraint where connamespace = $1::regnamespace order by 1')
     ]

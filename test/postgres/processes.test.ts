@@ -1,6 +1,5 @@
 // Several processes on one database, and what goes wrong between them.
 import t from 'tap'
-import pg from 'pg'
 import { createHash } from 'node:crypto'
 import { newRecord } from '../api-key/record-fixture.js'
 import { forkServer, lastAccepted, warm, type ForkedServer } from '../fixtures/fork-server.js'

@@ -1,12 +1,21 @@
 import t from 'tap'
 import pg from 'pg'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { createKeyVerifier } from '../../lib/api-key/verify.js'
 import { PostgresApiKeyStore } from '../../lib/postgres/index.js'
 import { readNames } from '../../lib/postgres/names.js'
 import { statementsOn } from '../../lib/postgres/statements.js'
+import { fakeTime } from '../api-key/fake-time.js'
 import { newRecord } from '../api-key/record-fixture.js'
+import { settingsFor } from '../api-key/scripted-store.js'
 import { storeContract } from '../api-key/store-contract.js'
 import { postgresMissing } from '../fixtures/services.js'
 import { openStore, ownPool, ownSchema } from './open-store.js'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+t.setTimeout(150_000)
 
 const at = '2026-02-01T00:00:00.000Z'
 const skip = await postgresMissing()
@@ -108,4 +117,55 @@ t.test('a bad option does not start, and the sentence names the mend', async (t)
   ] as const) {
     t.throws(() => new PostgresApiKeyStore(options as never), { code: 'AUTH_CONFIG_OPTION', message: words })
   }
+})
+
+t.test('who dies or hangs with the lock of a tenant does not hold it for ever', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const store = openStore(t, schema)
+  await store.ready()
+  const names = readNames({ schema })
+  const hung = await store.pool.connect()
+  hung.on('error', () => {})
+  await hung.query('begin')
+  await hung.query(statementsOn(names).lockTenant, [`causeflow-auth:tenant:${names.lock}:ten_A`, '400'])
+  t.equal(await store.create(newRecord({ tenantId: 'ten_B' }).record, 1), 'created', 'other tenants do not wait')
+  const asked = performance.now()
+  t.equal(await store.create(newRecord().record, 1), 'created')
+  const waited = performance.now() - asked
+  t.ok(waited > 100, `it was held, for ${Math.round(waited)} ms`)
+  hung.release(true)
+})
+
+t.test('threat 19: a flood of distinct bad keys takes no memory that stays', { skip, timeout: 100_000 }, async (t) => {
+  const schema = ownSchema(t)
+  const store = openStore(t, schema)
+  const { key, record } = newRecord()
+  await store.create(record, 1)
+  const verifier = createKeyVerifier(settingsFor(store), { ...fakeTime(), clock: Date.now, timers: globalThis as never })
+  t.teardown(() => verifier.close())
+  while (store.invalidation?.healthy !== true) await new Promise((resolve) => setTimeout(resolve, 5))
+  const count = Number(process.env['FLOOD'] ?? 4000)
+  const flood = async (from: number, to: number) => {
+    for (let index = from; index < to; index += 100) {
+      const answers = await Promise.all(Array.from({ length: 100 }, async () => {
+        try {
+          await verifier.verify(newRecord().key)
+          return 'accepted'
+        } catch (error) {
+          return (error as { reason: string }).reason
+        }
+      }))
+      if (answers.some((answer) => answer !== 'unknown')) throw new Error(`${answers}`)
+    }
+  }
+  // The first fill what is bounded: the refusals, the pool, the driver's own.
+  await flood(0, count / 2)
+  collect()
+  const before = process.memoryUsage().heapUsed
+  await flood(count / 2, count)
+  collect()
+  const grown = process.memoryUsage().heapUsed - before
+  t.match(verifier.size(), { refused: 1000, loads: 0 })
+  t.ok(grown < 3e6, `${Math.round(grown / 1000)} kB more after the second half`)
+  t.equal((await verifier.verify(key)).keyId, record.keyId)
 })
