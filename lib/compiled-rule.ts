@@ -101,7 +101,8 @@ export function compileRule (node: RuleNode, offer: Offer, place: Place): Compil
   const branches = expand(node, { offer, place, kinds })
     .filter((draft) => isPossible(draft))
     .map((draft) => branchOf(draft, offer, place))
-  if (branches.length === 0) throw configError('rule', `${place.label}: the rule "${words}" can never be satisfied: a request carries one token, one API key and one signature of a kind. Use auth.any() for alternatives`)
+  // An optional rule is satisfied by nothing: that alone would be a riddle, too.
+  if (branches.every(({ kinds }) => kinds === 0)) throw configError('rule', `${place.label}: the rule "${words}" can never be satisfied: a request carries one token, one API key and one signature of a kind. Use auth.any() for alternatives`)
   for (const branch of branches) checkBranch(branch, offer, place, words)
   return {
     node,
@@ -260,11 +261,8 @@ function expandCredential (node: RuleNode, world: Expansion): Draft[] {
       return [leafDraft(world.kinds.find(({ scheme }) => scheme === 'apiKey'), [])]
     case 'webhook': {
       const names = webhooksOf(node, world.offer, world.place)
-      return world.kinds.flatMap((kind) => {
-        if (kind.scheme !== 'webhook') return []
-        const accepted = names.filter((name) => kind.names.includes(name))
-        return accepted.length > 0 ? [leafDraft(kind, accepted)] : []
-      })
+      const mine = new Set(names.map((name) => world.kinds.find((kind) => kind.scheme === 'webhook' && kind.names.includes(name)) as Extract<Kind, { scheme: 'webhook' }>))
+      return [...mine].map((kind) => leafDraft(kind, names.filter((name) => kind.names.includes(name))))
     }
     case 'any':
       return node.children.flatMap((child) => expand(child, world))
@@ -284,19 +282,9 @@ function leafDraft (kind: Kind | undefined, names: readonly string[]): Draft {
   return { leaves: [{ kind: kind as Kind, names, tenantParam: null, anyTenant: false, tenantOptional: false }], conditions: [] }
 }
 
-/** Both together. Leaves are copied, for what a node above says of one combination must not reach another. */
+/** Both together. They may share leaves with other combinations: what a node above says, it says of all of them. */
 function joined (left: Draft, right: Draft): Draft {
-  const copies = new Map<DraftLeaf, DraftLeaf>()
-  const copy = (leaf: DraftLeaf): DraftLeaf => {
-    const known = copies.get(leaf) ?? { ...leaf }
-    copies.set(leaf, known)
-    return known
-  }
-  const parts = [left, right]
-  return {
-    leaves: parts.flatMap(({ leaves }) => leaves.map(copy)),
-    conditions: parts.flatMap(({ conditions }) => conditions.map(({ node, leaves }) => ({ node, leaves: leaves.map(copy) })))
-  }
+  return { leaves: [...left.leaves, ...right.leaves], conditions: [...left.conditions, ...right.conditions] }
 }
 
 /** One token and one signature of a kind: a combination that needs two different ones of them is nobody's. */

@@ -93,20 +93,23 @@ function judge (rule: CompiledRule, presented: Presented, evidence: Evidence): P
   if (selection.refuse !== null) throw selection.refuse(presented.foreignToken ? 'issuer-not-accepted' : 'absent')
   const { branches } = selection
   // All candidates take exactly what was presented: one with a signature, all with a signature.
-  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(branches, 'before', 0, null, null, evidence, presented)
-  const failed = failures(branches, 0, new Map(), evidence, presented)
-  return isPromise(failed)
-    ? failed.then((known) => openFrom(rule, presented, { branches, failed: known }, evidence, 0, []))
-    : openFrom(rule, presented, { branches, failed }, evidence, 0, [])
+  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(branches, 0, null, null, evidence, presented)
+  const tried = tryUnsigned(branches, 0, new Map(), evidence, presented)
+  return isPromise(tried)
+    ? tried.then((known) => openFrom(rule, presented, { branches, tried: known }, evidence, 0, []))
+    : openFrom(rule, presented, { branches, tried }, evidence, 0, [])
 }
 
-/** The proof by the first branch whose conditions hold; if none, the refusal of the first. `failed`: those that have not held already. */
-function firstSatisfied (branches: readonly Branch[], stage: 'before' | 'after', index: number, refusal: AuthError | null, failed: Failures | null, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+/** What the conditions before the signature came to, of the branches that were asked: their refusal, or null. */
+type Tried = ReadonlyMap<Branch, AuthError | null>
+
+/** The proof by the first branch whose conditions hold; if none, the refusal of the first. */
+function firstSatisfied (branches: readonly Branch[], index: number, refusal: AuthError | null, tried: Tried | null, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
   for (let i = index; i < branches.length; i++) {
     const branch = branches[i] as Branch
-    const fault = failed?.get(branch) ?? unmet(branch, branch[stage], 0, evidence, presented)
+    const fault = tried?.get(branch) ?? unmet(branch, remaining(branch, tried), 0, evidence, presented)
     if (isPromise(fault)) {
-      return fault.then((error) => error === null ? proofOf(branch, evidence) : firstSatisfied(branches, stage, i + 1, refusal ?? error, failed, evidence, presented))
+      return fault.then((error) => error === null ? proofOf(branch, evidence) : firstSatisfied(branches, i + 1, refusal ?? error, tried, evidence, presented))
     }
     if (fault === null) return proofOf(branch, evidence)
     refusal ??= fault
@@ -114,28 +117,33 @@ function firstSatisfied (branches: readonly Branch[], stage: 'before' | 'after',
   throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
 }
 
-/** What was refused before the signature, by branch. */
-type Failures = ReadonlyMap<Branch, AuthError>
+function remaining (branch: Branch, tried: Tried | null): readonly Step[] {
+  if (tried === null) return branch.before
+  return tried.has(branch) ? branch.after : [...branch.before, ...branch.after]
+}
 
-/** Tries what needs no signature. Throws the first branch's refusal where all have failed: then no body is read. */
-function failures (branches: readonly Branch[], index: number, failed: Map<Branch, AuthError>, evidence: Evidence, presented: Presented): Failures | Promise<Failures> {
+/**
+ * Tries what needs no signature, up to the first branch for which it holds: those behind it have their turn when that one
+ * fails. Throws the first branch's refusal where all have failed: then no body is read.
+ */
+function tryUnsigned (branches: readonly Branch[], index: number, tried: Map<Branch, AuthError | null>, evidence: Evidence, presented: Presented): Tried | Promise<Tried> {
   for (let i = index; i < branches.length; i++) {
     const branch = branches[i] as Branch
     const fault = unmet(branch, branch.before, 0, evidence, presented)
     if (isPromise(fault)) {
       return fault.then((error) => {
-        if (error !== null) failed.set(branch, error)
-        return failures(branches, i + 1, failed, evidence, presented)
+        tried.set(branch, error)
+        return error === null ? tried : tryUnsigned(branches, i + 1, tried, evidence, presented)
       })
     }
-    if (fault !== null) failed.set(branch, fault)
+    tried.set(branch, fault)
+    if (fault === null) return tried
   }
-  if (failed.size === branches.length) throw failed.get(branches[0] as Branch) ?? new AuthError('AUTH_DENIED', 'denied')
-  return failed
+  throw tried.get(branches[0] as Branch) ?? new AuthError('AUTH_DENIED', 'denied')
 }
 
-/** The branches that take what was presented, and those of them that are refused already. */
-interface Candidates { readonly branches: readonly Branch[], readonly failed: Failures }
+/** The branches that take what was presented, and what is known of them. */
+interface Candidates { readonly branches: readonly Branch[], readonly tried: Tried }
 
 interface OpenedKind { readonly kind: Extract<Kind, { scheme: 'webhook' }>, readonly opened: Opened }
 
@@ -160,14 +168,14 @@ function openFrom (rule: CompiledRule, presented: Presented, candidates: Candida
   return { pending: true, conclude: (body) => conclude(opened, body, candidates, evidence, presented) }
 }
 
-function conclude (kinds: readonly OpenedKind[], body: Buffer, { branches, failed }: Candidates, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+function conclude (kinds: readonly OpenedKind[], body: Buffer, { branches, tried }: Candidates, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
   const webhooks = new Map<number, WebhookPrincipal>()
   for (const { kind, opened } of kinds) webhooks.set(kind.bit, opened.verify(body))
   evidence.webhooks = webhooks
   // Two names of one kind: the branch has to have asked for the one whose secret it was.
   const asked = branches.filter(({ leaves }) => leaves.every(({ kind, names }) => kind.scheme !== 'webhook' || names.includes(webhooks.get(kind.bit)?.source ?? '')))
   if (asked.length === 0) throw new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
-  return firstSatisfied(asked, 'after', 0, null, failed, evidence, presented)
+  return firstSatisfied(asked, 0, null, tried, evidence, presented)
 }
 
 /** The refusal by the first condition of a branch that does not hold; null where all do. */

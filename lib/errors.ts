@@ -2,7 +2,7 @@
  * The error catalogue: every code with its status, its public sentence and its challenge.
  * Nothing else in this package knows a status code or the form of a `WWW-Authenticate` value.
  */
-import createError from '@fastify/error'
+import createError, { type FastifyErrorConstructor } from '@fastify/error'
 import type { Scheme } from './principal.js'
 
 interface Entry {
@@ -140,7 +140,7 @@ function challengeOf (entry: Entry, options: AuthErrorOptions): string | null {
 }
 
 /** The faults of configuration: thrown at registration or when the app gets ready, never for a request. */
-export const configErrors = {
+export const configErrors: Record<'option' | 'rule' | 'route' | 'credential' | 'registration' | 'issuer', FastifyErrorConstructor> = {
   /** An option is unknown, missing or of a wrong type. */
   option: createError('AUTH_CONFIG_OPTION', '%s'),
   /** A rule is built or used in a way that has no meaning. */

@@ -67,7 +67,7 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
     needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved) } : webhook,
     { clock })]))
   if (keys !== null && !keys.opensSecrets && settings.webhook.some(needsKey)) {
-    throw configError('credential', 'apiKeySecret() opens the signing secrets of API keys, and this store keeps none without a key to seal them with. Give the plugin apiKey: { store, sealingKeys: [{ id, key }] }')
+    throw configError('credential', 'apiKeySecret() opens the signing secrets of API keys, and this store keeps none without a key to seal them with. Give the plugin apiKey: { store, sealingKeys: [key] }, 32 bytes of your own')
   }
   const offer: Offer = {
     issuers: tokens.map(({ name }) => name),

@@ -186,6 +186,7 @@ t.test('a rule that no request can satisfy does not start', async (t) => {
   t.throws(() => compile(auth.all(auth.jwt('a'), auth.jwt('b')), { issuers }), never('all of (token of a, token of b)'))
   t.throws(() => compile(auth.all(auth.webhook('a'), auth.webhook('b')), { webhooks }), never('all of (signature of a, signature of b)'))
   t.throws(() => compile(auth.all(auth.webhook('a', 'b'), auth.webhook('b', 'c'), auth.webhook('a', 'c')), { webhooks }), never('all of (signature of a or b, signature of b or c, signature of a or c)'), 'each two have a name in common, all three have none')
+  t.throws(() => compile(auth.all(auth.jwt('a'), auth.jwt('b')).optional(), { issuers }), never('all of (token of a, token of b) or nothing'))
   t.strictSame(branchesOf(auth.all(auth.webhook('a', 'b'), auth.webhook('b', 'c')), { webhooks }).length, 1)
   t.strictSame(branchesOf(auth.all(auth.jwt('a', 'b'), auth.jwt('b')), { issuers }).map(({ leaves }) => leaves), [['jwt b', 'jwt b']])
 })

@@ -13,7 +13,8 @@ const offer: Offer = {
   webhooks: [
     { name: 'default', headers: ['x-webhook-signature'], needsKey: false, literal: false },
     { name: 'second', headers: ['x-webhook-signature'], needsKey: false, literal: false },
-    { name: 'github', headers: ['x-hub-signature-256'], needsKey: false, literal: false }
+    { name: 'github', headers: ['x-hub-signature-256'], needsKey: false, literal: false },
+    { name: 'forge', headers: ['x-hub-signature-256'], needsKey: false, literal: false }
   ],
   tenant: { param: 'tenantId', required: true }
 }
@@ -90,16 +91,11 @@ interface Outcome { principal: Principal | null, proofs: readonly Principal[] | 
 /** Decides to the end, the body included. Rejects with the refusal. */
 async function decided (rule: AuthRule, request: Request = {}, { url = '/x', trace = { steps: [], proved: [], request }, ...world }: Partial<Offer> & { url?: string, trace?: Trace } = {}): Promise<Outcome> {
   const compiled = compileRule(nodeOf(rule)!, { ...offer, ...world }, { label: `POST ${url}`, params: urlParams(url) })
-  let answer = decide(compiled, present(compiled, request, trace))
-  let synchronous = !(answer instanceof Promise)
-  let result = await answer
-  if (result.pending) {
-    answer = result.conclude(body)
-    synchronous &&= !(answer instanceof Promise)
-    result = await answer
-  }
-  const { principal, proofs } = result
-  return { principal, proofs, synchronous, steps: trace.steps, proved: trace.proved }
+  const answer = decide(compiled, present(compiled, request, trace))
+  const begun = await answer
+  const concluded = begun.pending ? begun.conclude(body) : begun
+  const { principal, proofs } = await concluded
+  return { principal, proofs, synchronous: !(answer instanceof Promise || concluded instanceof Promise), steps: trace.steps, proved: trace.proved }
 }
 
 async function refusal (...parameters: Parameters<typeof decided>): Promise<{ code: string, reason: string, challenge: string | null }> {
@@ -273,6 +269,22 @@ t.test('deciding: conditions that need no signature are tried before it, and if 
   }
 })
 
+t.test('deciding: a candidate behind one that holds is not tried, before the signature neither', async (t) => {
+  const asked: string[] = []
+  const fault = () => { asked.push('fault'); throw new Error('fault') }
+  const request = { apiKey: key(), webhooks: { [signature]: delivery() } }
+  const pair = () => auth.all(auth.apiKey(), auth.webhook())
+  for (const check of [() => true, async () => true]) {
+    t.ok(await principalOf(auth.any(auth.all(auth.apiKey().check('x', check), auth.webhook()), auth.all(auth.apiKey().check('faulty', fault), auth.webhook())), request))
+    t.strictSame(asked, [])
+    // It has its turn, with all of its conditions, when the first fails after the signature.
+    t.ok(await principalOf(auth.any(pair().roles('admin'), auth.all(auth.apiKey().check('x', check), auth.webhook())), request))
+    t.equal(await codeOf(auth.any(pair().roles('admin'), auth.all(auth.apiKey().check('x', check).check('no', () => false), auth.webhook()).scopes('s')), request), 'AUTH_ROLE_REQUIRED')
+    t.equal(await codeOf(auth.any(pair().roles('admin'), auth.all(auth.apiKey().check('faulty', fault), auth.webhook())), request), 'AUTH_RULE_UNDECIDABLE')
+    asked.length = 0
+  }
+})
+
 t.test('deciding: each branch keeps its own issuer and its own conditions', async (t) => {
   const rule = auth.any(auth.jwt('default').roles('admin'), auth.jwt('other').scopes('s'))
   t.equal((await principalOf(rule, { jwt: token({ roles: ['admin'] }) }))?.scheme, 'jwt')
@@ -288,6 +300,13 @@ t.test('deciding: of two names of one kind, the branch has to have asked for the
   t.strictSame((await decided(rule, by('default'))).proofs?.map((proof) => proof.scheme === 'webhook' && proof.source), [false, 'default'])
   t.equal(await codeOf(rule, by('second')), 'AUTH_SCOPE_REQUIRED', 'the signature is good: the answer is about the scope')
   t.equal(await codeOf(rule, by('third', ['s'])), 'AUTH_SIGNATURE_INVALID')
+})
+
+t.test('deciding: two good signatures that no branch asks for together are refused', async (t) => {
+  const rule = auth.any(auth.all(auth.webhook('default'), auth.webhook('github')), auth.all(auth.webhook('second'), auth.webhook('forge')))
+  const by = (one: string, other: string): Request => ({ webhooks: { [signature]: delivery({ source: one }), 'x-hub-signature-256': delivery({ source: other }) } })
+  t.ok(await principalOf(rule, by('second', 'forge')))
+  t.strictSame(await refusal(rule, by('default', 'forge')), { code: 'AUTH_SIGNATURE_INVALID', reason: 'digest', challenge: 'Signature realm="causeflow", error="invalid_signature"' })
 })
 
 t.test('deciding: signatures of two kinds are both needed, and opened one after the other', async (t) => {

@@ -36,7 +36,7 @@ export function parseToken (token: string): UnverifiedToken {
   // Three parts, each of base64url without padding; an unsigned token's last part is empty.
   if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw malformed(second === -1 || token.includes('.', second + 1) ? 'form' : 'encoding')
   if (!isCanonical(token, 0, first) || !isCanonical(token, first + 1, second) || !isCanonical(token, second + 1, token.length)) throw malformed('encoding')
-  const header = readObject(token.slice(0, first), 'header')
+  const header = readHeader(token.slice(0, first))
   const payload = readObject(token.slice(first + 1, second), 'form')
   return { raw: token, header, payload, issuer: typeof payload.iss === 'string' ? payload.iss : '' }
 }
@@ -53,6 +53,15 @@ function isCanonical (text: string, start: number, end: number): boolean {
     case 3: return noBitsOfTwo.test(last)
     default: return false
   }
+}
+
+// An issuer's tokens have the same header one after the other. Keeping the last one saves a quarter of taking a token
+// apart, and the same text says the same.
+let last: { part: string, header: Readonly<Record<string, unknown>> } = { part: '', header: {} }
+
+function readHeader (part: string): Readonly<Record<string, unknown>> {
+  if (part !== last.part) last = { part, header: Object.freeze(readObject(part, 'header')) }
+  return last.header
 }
 
 function readObject (part: string, reason: 'header' | 'form'): Record<string, unknown> {

@@ -165,7 +165,8 @@ function createKeySource (settings: TokenIssuerSettings, tools: KeySetTools): Ke
  */
 function removeProto (value: object): void {
   if (Object.hasOwn(value, '__proto__')) Reflect.deleteProperty(value, '__proto__')
-  for (const member of Object.values(value)) {
-    if (typeof member === 'object' && member !== null) removeProto(member as object)
+  for (const name in value) {
+    const member: unknown = (value as Record<string, unknown>)[name]
+    if (typeof member === 'object' && member !== null) removeProto(member)
   }
 }

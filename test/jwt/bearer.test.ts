@@ -35,6 +35,14 @@ t.test('a token is taken apart and nothing in it is believed', async (t) => {
   }
 })
 
+t.test('tokens that alternate have each their own header', async (t) => {
+  const of = (members: object): string => `${encode(header({ ...members }))}.${encode(claims())}.c2ln`
+  for (const kid of ['k1', 'k2', 'k2', 'k1']) t.strictSame(parseToken(of({ kid })).header, header({ kid }))
+  await outcome(() => parseToken(`${encode('x')}.${encode(claims())}.c2ln`))
+  t.equal(await outcome(() => parseToken(`${encode('x')}.${encode(claims())}.c2ln`)), 'AUTH_TOKEN_MALFORMED header')
+  t.throws(() => { (parseToken(of({})).header as { alg: string }).alg = 'none' }, TypeError)
+})
+
 t.test('a token that is not three parts is malformed', async (t) => {
   const [head, body] = good.split('.') as [string, string]
   for (const value of ['', '.', '..', '...', head, `${head}.${body}`, `${good}.c2ln`, `${good}.`, `.${good}`]) {

@@ -37,6 +37,7 @@ t.test('every role but org:admin is a member, unless roles say otherwise', async
   t.strictSame(await roles('owner', { roles: map }), ['admin', 'owner'])
   t.strictSame(await roles('viewer', { roles: map }), ['viewer'])
   for (const rol of ['admin', 'toString', '__proto__']) t.strictSame(await roles(rol, { roles: map }), [], rol)
+  for (const name of ['toString', 'constructor', '__proto__']) t.strictSame((await read({ ...v1, org_role: name }, { roles: map })).roles, [], name)
   t.strictSame(await roles('admin', { roles: (role) => `x-${role}` }), ['x-org:admin'])
   t.equal(await read(v2, { roles: () => { throw new Error('x') } }), 'AUTH_TOKEN_CLAIMS claims')
   t.equal(await read(v2, { roles: () => 7 as never }), 'AUTH_TOKEN_CLAIMS claims')
@@ -97,7 +98,7 @@ t.test('permissions that are not understood are none at all', async (t) => {
   for (const [fea, per, fpm] of [
     [undefined, 'manage', '1'], ['o:dashboard', undefined, '1'], ['o:dashboard', 'manage', undefined], ['', '', ''],
     ['o:dashboard', 'manage', '-1'], ['o:dashboard', 'manage', '1.0'], ['o:dashboard', 'manage', '0x1'], ['o:dashboard', 'manage', '1e0'], ['o:dashboard', 'manage', 'NaN'], ['o:dashboard', 'manage', ''],
-    ['o:dashboard', 'manage', '2'], ['o:dashboard', 'manage,read', '4'], ['o:dashboard', 'manage', '1,1'], ['o:dashboard,o:teams', 'manage', '1,x'],
+    ['o:dashboard', 'manage', '2'], ['o:dashboard', 'manage,read', '4'], ['o:dashboard', 'manage,read', '7'], ['o:dashboard', 'manage', '1,1'], ['o:dashboard,o:teams', 'manage', '1,x'],
     ['dashboard', 'manage', '1'], ['x:dashboard', 'manage', '1'], ['o:', 'manage', '1'], ['o:a:b', 'manage', '1'], ['o:dashboard,,o:teams', 'manage', '1'], ['o:dashboard', 'manage,', '1'],
     ['o:dashboard', 'manage', '9'.repeat(1001)]
   ]) t.strictSame(await scopes(fea, per, fpm), [], JSON.stringify([fea, per, fpm]))

@@ -313,6 +313,9 @@ t.test('an issuer that hangs, before or inside its body, fails at the time limit
 })
 
 t.test('a fetch that does not listen to its signal is bounded all the same, and its late answer is not believed', async (t) => {
+  // The time limit keeps no process alive, and here there is no socket that does.
+  const alive = setInterval(() => {}, 1000)
+  t.teardown(() => { clearInterval(alive) })
   const clock = standingClock()
   let answer: (response: Response) => void = () => {}
   const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times: { ...times, timeLimit: 0.01 } },
