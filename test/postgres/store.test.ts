@@ -169,3 +169,13 @@ t.test('threat 19: a flood of distinct bad keys takes no memory that stays', { s
   t.ok(grown < 3e6, `${Math.round(grown / 1000)} kB more after the second half`)
   t.equal((await verifier.verify(key)).keyId, record.keyId)
 })
+
+t.test('what has the query() and connect() of a pool will do, as fastify.pg has', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const pool = ownPool(t)
+  const shaped: { query: pg.Pool['query'], connect: pg.Pool['connect'] } = { query: pool.query.bind(pool), connect: pool.connect.bind(pool) }
+  const store = new PostgresApiKeyStore({ pool: shaped, schema })
+  const { record } = newRecord()
+  t.equal(await store.create(record, 1), 'created')
+  t.strictSame(await store.findByDigest(record.digest), record)
+})
