@@ -1,0 +1,57 @@
+/** Every statement on the keys. Names stand in them, values never do. */
+import type { Names } from './names.js'
+import { columnCount, columnList, parameterList, parameterOf, recordColumn } from './row.js'
+
+export type Statements = ReturnType<typeof statementsOn>
+
+export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
+  return {
+    /** $1: the digest in hex. */
+    findByDigest: `select ${recordColumn} from ${keys} where digest = decode($1::text, 'hex')`,
+
+    /** $1: tenant, $2: key id. */
+    get: `select ${recordColumn} from ${keys} where tenant_id = $1 and key_id = $2`,
+
+    /** The same, held until the transaction ends. */
+    getForChange: `select ${recordColumn} from ${keys} where tenant_id = $1 and key_id = $2 for update`,
+
+    /** $1: tenant, $2: the last key id of the page before or null, $3: how many. */
+    list: `select ${recordColumn} from ${keys} where tenant_id = $1 and ($2::text is null or key_id < $2) order by key_id desc limit $3::int`,
+
+    /** $1: the tenant's lock, $2: milliseconds. Whoever dies holding it must not hold it for ever. */
+    lockTenant: `select set_config('lock_timeout', $2::text, true), set_config('statement_timeout', $2::text, true),
+      set_config('idle_in_transaction_session_timeout', $2::text, true), pg_advisory_xact_lock(hashtextextended($1, 0))`,
+
+    insert: `insert into ${keys} (${columnList}) values (${parameterList})`,
+
+    /** The parameters of a row, and the quota after them; under the tenant's lock. As countsTowardQuota has it. */
+    insertWithinQuota: `insert into ${keys} (${columnList}) select ${parameterList} where $${columnCount + 1}::float8 > (
+      select count(*) from ${keys} where tenant_id = ${parameterOf('tenantId')} and revoked_at is null and replaced_by is null
+      and (expires_at is null or expires_at > ${parameterOf('createdAt')})) returning true as created`,
+
+    /** $1: tenant, $2: key id, $3: when, $4: by whom. One step: a second one waits for the first and then finds it done. */
+    revoke: `with changed as (
+      update ${keys} set revoked_at = $3::timestamptz, revoked_by = $4 where tenant_id = $1 and key_id = $2 and revoked_at is null returning true
+    ) select exists (select from changed) as revoked, exists (select from ${keys} where tenant_id = $1 and key_id = $2) as known`,
+
+    /** $1: tenant, $2: key id, then what a rotation may change. */
+    replace: `update ${keys} set replaced_by = $3, expires_at = $4::timestamptz, revoked_at = $5::timestamptz, revoked_by = $6 where tenant_id = $1 and key_id = $2`,
+
+    /** $1: tenant, $2: key id, $3: the secrets as JSON. */
+    setSecrets: `update ${keys} set sealed_secrets = $3::json where tenant_id = $1 and key_id = $2`,
+
+    // Rows are taken in one order wherever several are, so that no two of these wait for each other.
+    /** $1: tenant, $2: made before, or null, $3: when, $4: by whom. */
+    revokeAll: `with due as (
+      select key_id from ${keys} where tenant_id = $1 and revoked_at is null and ($2::timestamptz is null or created_at < $2::timestamptz) order by key_id for update
+    ) update ${keys} as own set revoked_at = $3::timestamptz, revoked_by = $4 from due where own.key_id = due.key_id and own.revoked_at is null returning own.key_id`,
+
+    /** $1: the uses as JSON. */
+    touch: `with used as (
+      select use.key_id, max(use.used_at) as used_at from json_to_recordset($1::json) as use (key_id text, used_at timestamptz) group by use.key_id
+    ), due as (
+      select own.key_id, used.used_at from ${keys} as own join used on own.key_id = used.key_id
+      where own.last_used_at is null or own.last_used_at < used.used_at order by own.key_id for no key update of own
+    ) update ${keys} as own set last_used_at = due.used_at from due where own.key_id = due.key_id and (own.last_used_at is null or own.last_used_at < due.used_at)`
+  }
+}

@@ -1,0 +1,111 @@
+import t from 'tap'
+import pg from 'pg'
+import { PostgresApiKeyStore } from '../../lib/postgres/index.js'
+import { readNames } from '../../lib/postgres/names.js'
+import { statementsOn } from '../../lib/postgres/statements.js'
+import { newRecord } from '../api-key/record-fixture.js'
+import { storeContract } from '../api-key/store-contract.js'
+import { postgresMissing } from '../fixtures/services.js'
+import { openStore, ownPool, ownSchema } from './open-store.js'
+
+const at = '2026-02-01T00:00:00.000Z'
+const skip = await postgresMissing()
+
+t.test('the contract of stores, through two pools', { skip, timeout: 120_000 }, async (t) => {
+  const schema = ownSchema(t)
+  const store = openStore(t, schema)
+  const other = openStore(t, schema, { migrate: 'check' })
+  await store.ready()
+  storeContract(t, async () => {
+    await store.pool.query(`truncate ${schema}.api_key`)
+    return { store, other }
+  })
+})
+
+t.test('without a listener the store has no channel, so nothing positive is cached on its word', { skip }, async (t) => {
+  t.equal(new PostgresApiKeyStore({ pool: ownPool(t) }).invalidation, undefined)
+})
+
+t.test('the look-up by digest and the list are index scans in a table of 20 000 keys', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const { pool, ...store } = openStore(t, schema)
+  const { record } = newRecord()
+  await openStore(t, schema).create(record, Infinity)
+  t.ok(store)
+  await pool.query(`insert into ${schema}.api_key select 'key_' || n, 'ten_' || n % 100, name, prefix, environment, scopes, sha256(n::text::bytea), sealed_secrets,
+    created_at, created_by, expires_at, revoked_at, revoked_by, rotated_from, replaced_by, last_used_at, metadata from ${schema}.api_key, generate_series(1, 20000) as n`)
+  await pool.query(`analyze ${schema}.api_key`)
+  const statements = statementsOn(readNames({ schema }))
+  const plan = async (text: string, values: unknown[]): Promise<string> => (await pool.query(`explain ${text}`, values)).rows.map((row) => row['QUERY PLAN']).join('\n')
+  // The planner has the choice: nothing is switched off.
+  const lookup = await plan(statements.findByDigest, [record.digest])
+  t.match(lookup, /Index Scan using api_key_digest_key/)
+  t.notMatch(lookup, /Seq Scan/)
+  const list = await plan(statements.list, ['ten_7', 'key_5', 51])
+  t.match(list, /Index Scan/)
+  t.notMatch(list, /Seq Scan/)
+})
+
+t.test('a record is read alike whatever type parsers the application has set in its driver', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const types = { getTypeParser: (oid: number, format?: 'text' | 'binary') => oid === 25 ? pg.types.getTypeParser(oid, format as 'text') : () => 'parsed otherwise' }
+  const store = openStore(t, schema, { config: { types } as pg.PoolConfig, migrate: 'off' })
+  await openStore(t, schema).ready()
+  const { record } = newRecord({ expiresAt: '2027-01-01T00:00:00.001Z' })
+  await store.create(record, Infinity)
+  t.strictSame(await store.findByDigest(record.digest), record)
+})
+
+t.test('what text cannot hold is not found, is no fault, and never becomes another tenant\'s', { skip }, async (t) => {
+  const store = openStore(t, ownSchema(t))
+  // A half of a character is sent as U+FFFD: this tenant must not be that one.
+  const { record } = newRecord({ tenantId: 'ten_\ufffd' })
+  await store.create(record, Infinity)
+  for (const tenantId of ['ten_\ud800', 'ten_\0']) {
+    t.equal(await store.get({ tenantId, keyId: record.keyId }), null)
+    t.strictSame(await store.list({ tenantId, cursor: null, limit: 5 }), { records: [], cursor: null })
+    t.equal(await store.revoke({ tenantId, keyId: record.keyId, at, by: null }), 'not-found')
+    t.strictSame(await store.revokeAll({ tenantId, createdBefore: null, at, by: null }), [])
+    await t.rejects(store.create(newRecord({ tenantId }).record, Infinity), TypeError)
+  }
+  t.equal(await store.revoke({ tenantId: record.tenantId, keyId: 'key_\0', at, by: null }), 'not-found')
+  t.strictSame(await store.findByDigest(record.digest), record)
+  const odd = newRecord({ metadata: { nul: '\0', half: '\ud800', zero: -0, deep: { a: [1e21, 0.1] } } }).record
+  await store.create(odd, Infinity)
+  t.strictSame(await store.findByDigest(odd.digest), JSON.parse(JSON.stringify(odd)), 'metadata is JSON and holds all of it')
+})
+
+t.test('prefixes in one schema are apart, in their keys and in what they tell', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const [one, two] = [openStore(t, schema, { prefix: 'one_' }), openStore(t, schema, { prefix: 'two_' })]
+  const heard: string[] = []
+  two.invalidation?.subscribe({ onInvalidated () { heard.push('change') }, onReset () { heard.push('reset') } })
+  while (two.invalidation?.healthy !== true) await new Promise((resolve) => setTimeout(resolve, 5))
+  const { record } = newRecord()
+  t.equal(await one.create(record, 1), 'created')
+  t.equal(await two.findByDigest(record.digest), null)
+  t.equal(await two.create(newRecord().record, 1), 'created', 'and so are their quotas')
+  while (!heard.includes('change')) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.strictSame(heard, ['reset', 'change'], 'one change: its own')
+})
+
+t.test('a bad option does not start, and the sentence names the mend', async (t) => {
+  const pool = { query: async () => ({ rows: [] }), connect: async () => { throw new Error('not here') } }
+  for (const [options, words] of [
+    [{}, /pool.*Pool of pg/],
+    [{ pool: {} }, /pool.*Pool of pg/],
+    [{ pool, listener: new pg.Client() }, /listener.*function that makes a client/],
+    [{ pool, schema: 'a"; drop' }, /schema.*lower-case/],
+    [{ pool, schema: 'Upper' }, /schema/],
+    [{ pool, schema: '' }, /schema/],
+    [{ pool, prefix: 'a.b' }, /prefix/],
+    [{ pool, migrate: 'yes' }, /'auto', 'check' or 'off'/],
+    [{ pool, timeLimit: 0 }, /timeLimit.*seconds/],
+    [{ pool, timeLimit: NaN }, /timeLimit.*seconds/],
+    [{ pool, clock: 5 }, /clock/],
+    [{ pool, timers: {} }, /timers/],
+    [{ pool, listner: () => {} }, /no option 'listner'/]
+  ] as const) {
+    t.throws(() => new PostgresApiKeyStore(options as never), { code: 'AUTH_CONFIG_OPTION', message: words })
+  }
+})
