@@ -1,8 +1,7 @@
 /** The routes that were there before the plugin: `onRoute` never saw them, the router has. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import { AuthError } from './errors.js'
-import { planRoute, type Plan } from './route.js'
-import type { AuthRule } from './rule.js'
+import { planRoute, readStatement, type Plan } from './route.js'
 import type { Registration } from './registration.js'
 
 /**
@@ -13,20 +12,20 @@ export function earlyRoutes (instance: FastifyInstance): string[] {
   const isRoot = typeof (Object.getPrototypeOf(instance) as { addHook?: unknown } | null)?.addHook !== 'function'
   if (!isRoot && instance.prefix === '') return []
   const path: string[] = []
-  const found: string[] = []
+  const found = new Set<string>()
   // The printed tree is the only public list of routes: one line a node, four columns a level, the node's part of the path, its methods.
-  for (const line of instance.printRoutes({ commonPrefix: false }).split('\n')) {
-    const match = /^((?:│ {3}| {4})*)(├── |└── )?(.*?) \(([A-Z, -]+)\)(?: \{.*\})?$/.exec(line)
-    if (match === null) continue
-    const [, indent = '', branch, part = '', methods = ''] = match
-    const depth = indent.length / 4 + (branch === undefined ? 0 : 1)
-    path.length = Math.max(depth - 1, 0)
-    path.push(part)
+  // Without common prefixes it would lose what stands before a wildcard.
+  for (const line of instance.printRoutes({ commonPrefix: true }).split('\n')) {
+    const match = /^((?:│ {3}| {4})*)(├── |└── )?(.*)$/.exec(line)
+    const [, indent = '', branch, node = ''] = match ?? []
+    const [, part = node, methods = ''] = /^(.*?) \(([A-Z, -]+)\)(?: \{.*\})?$/.exec(node) ?? []
+    path.length = Math.max(indent.length / 4 + (branch === undefined ? 0 : 1) - 1, 0)
+    path.push(part === '(empty root node)' ? '' : part)
     const url = path.join('')
-    if (methods === 'OPTIONS' || !url.startsWith(instance.prefix)) continue
-    found.push(`${methods.replaceAll(', ', '|')} ${url}`)
+    if (methods === '' || methods === 'OPTIONS' || !url.startsWith(instance.prefix)) continue
+    found.add(`${methods.replaceAll(', ', '|')} ${url}`)
   }
-  return found
+  return [...found]
 }
 
 /** What to do with the requests of an early route: decide them, refuse them all, or let a preflight through. */
@@ -35,9 +34,11 @@ export type EarlyPlan = Plan | AuthError | 'preflight'
 /** Plans an early route from its config, at its first request. What cannot be planned is refused. */
 export function planEarly (config: Readonly<Record<string, unknown>>, registration: Registration): EarlyPlan {
   const method = config.method as string | string[]
-  if ([method].flat().every((one) => one === 'OPTIONS')) return 'preflight'
+  if (config.auth === undefined && [method].flat().every((one) => one === 'OPTIONS')) return 'preflight'
+  const url = config.url as string
   try {
-    const plan = planRoute(registration, { method, url: config.url as string, stated: (config.auth ?? null) as AuthRule | null, rawBody: false, declared: new Set() })
+    const { stated } = readStatement({ method, url, options: { config } as Partial<RouteOptions> })
+    const plan = planRoute(registration, { method, url, stated, rawBody: false, declared: new Set() })
     // Its scope has no parsers of ours, and its handler is not wrapped.
     return plan.signed ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : plan
   } catch (cause) {

@@ -1,10 +1,10 @@
 /** Guards: hooks that carry a rule. A route that recognises one enforces it in onRequest; any other decides where it runs. */
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
 import { Presentation } from './presentation.js'
 import { kProofs } from './principal.js'
-import { refuse, takeBack } from './refusal.js'
+import { report } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
 import { kProved, stateOf } from './request-state.js'
 import { guardRules, planRoute, type Plan } from './route.js'
@@ -17,11 +17,11 @@ export type Guard = (request: unknown, reply: unknown, ...rest: unknown[]) => vo
 export function createGuard (rule: AuthRule, registration: Registration): Guard {
   const node = requireNode(rule, (message) => configError('rule', `require() ${message}`))
   registration.compile(node, { label: 'require()', params: null })
-  const guard: Guard = (request, reply, ...rest) => {
+  const guard: Guard = (request, _reply, ...rest) => {
     // The last argument: a preParsing hook has the payload before it.
     const done = rest[rest.length - 1] as (error?: Error) => void
     if (stateOf(request as FastifyRequest)[kProved]?.authRule === rule) return done()
-    enforce(rule, registration, request as FastifyRequest, reply as FastifyReply).then(() => { done() }, done)
+    enforce(rule, registration, request as FastifyRequest).then(() => { done() }, done).catch(done)
   }
   guardRules.set(guard, rule)
   return guard
@@ -43,20 +43,19 @@ export async function decideHere (rule: AuthRule, request: FastifyRequest, regis
   return await decide(plan.rule, new Presentation(plan.rule, innermost.verifiers, request)) as Proof
 }
 
-async function enforce (rule: AuthRule, registration: Registration, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function enforce (rule: AuthRule, registration: Registration, request: FastifyRequest): Promise<void> {
   let proof: Proof
   try {
     proof = await decideHere(rule, request, registration)
   } catch (error) {
-    throw refuse(error, request, reply, null)
+    // Without its challenge on the reply: in a composition that tries one guard after the other, the next may let the request in.
+    throw report(error, request, null)
   }
   const state = stateOf(request)
   if (proof.principal !== null) {
     state.principal = proof.principal
     state[kProofs] = proof.proofs
   }
-  // In a composition that tries one guard after the other, an earlier one may have failed.
-  takeBack(reply)
 }
 
 // By registration, rule and URL, each of which the application's code has written: as bounded as that is.

@@ -241,11 +241,11 @@ function readApiKey (options: ApiKeyOptions): NonNullable<Settings['apiKey']> {
     header,
     bearer: options.bearer ?? true,
     query: options.query === undefined || options.query === false ? null : options.query,
-    environments: options.environments ?? ['live', 'test'],
+    environments: options.environments === undefined ? ['live', 'test'] : [...options.environments],
     legacyKeys: options.legacyKeys ?? true,
     cache: options.cache === false ? null : { max: options.cache?.max ?? 10_000, ttl: options.cache?.ttl ?? 30 },
     quota: options.quota ?? 5,
-    sealingKeys: options.sealingKeys ?? [],
+    sealingKeys: options.sealingKeys === undefined ? [] : [...options.sealingKeys],
     timeLimit: 2
   }
 }

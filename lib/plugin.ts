@@ -12,10 +12,10 @@ import { registerSignatureCheck } from './fastify-jwt.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
 import { Presentation } from './presentation.js'
 import { kProofs, type Principal } from './principal.js'
-import { decisionStart, publishDecision, refuse } from './refusal.js'
+import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { planRoute, recordRoute, type Plan, type RouteRecord } from './route.js'
+import { planRoute, readStatement, recordRoute, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -69,7 +69,9 @@ export interface CauseflowAuth {
 }
 
 const kRoute = Symbol('causeflow-auth.route')
-const kWrapped = Symbol('causeflow-auth.wrapped')
+
+/** By the options of one registered route: each route has its own, a copy of another's too. */
+const recordOf = new WeakMap<object, RouteRecord>()
 
 /** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
 const drainedAtMost = 65_536
@@ -91,19 +93,20 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   addLabels(fastify, registration)
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
-    const config = (route.config ?? {}) as Record<PropertyKey, unknown>
-    const known = config[kRoute] as RouteRecord | undefined
-    // A parent's registration was here first; but a config copied from another route brings that route's record along.
-    if (known?.instance === this && known.url === route.url && known.method === route.method) return
+    const known = recordOf.get(route)
+    // A parent's registration was here first.
+    if (known !== undefined) { records.push(known); return }
     const record = recordRoute(this, route)
+    recordOf.set(route, record)
     records.push(record)
-    route.config = { ...config, [kRoute]: record } as NonNullable<RouteOptions['config']>
+    // A config copied from another route brings that route's record along; this one stands over it.
+    route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
     addLabels(this, registration, record.declared)
   })
 
   fastify.addHook('onReady', async function () {
-    for (const record of records) compileRecord(record)
+    for (const record of records) if (record.plan === null) compileRecord(record)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
     }
@@ -121,29 +124,26 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     decideRequest(plan, request, reply, done)
   })
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
-    if (stateOf(request)[kProved]) return done()
+    const state = stateOf(request)
+    // A GET may have a body, and no parser has come by to take the label off.
+    state[kBody]?.relabelled.restore()
+    if (state[kProved]) return done()
     const plan = planOf(request)
     if (plan === null) return done()
     done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
   })
-  fastify.addHook('onError', function causeflowAuthBody (request, reply, _error, done) {
+  fastify.addHook('onError', function causeflowAuthError (request, reply, error, done) {
+    // Those of guards and of principalOf() come without.
+    if (isAuthError(error)) challenge(error, reply)
     const body = stateOf(request)[kBody]
     if (body?.plan.registration === registration) {
       body.relabelled.restore()
       // Fastify closes after a parser's error, for the client might go on sending. Here nothing is left to send.
-      if (body.read && reply.getHeader('connection') === 'close') reply.removeHeader('connection')
+      if (body.failed && livesOn(request)) reply.removeHeader('connection')
       release(body, request)
     }
     done()
   })
-  // Only where it has work to do: with a hook on its responses, a request costs a listener more.
-  if (registration.settings.webhook.some(({ replay }) => replay !== null)) {
-    fastify.addHook('onResponse', function causeflowAuthDelivery (request, reply, done) {
-      const body = stateOf(request)[kBody]
-      if (body?.plan.registration === registration && (reply.statusCode >= 500 || !reply.raw.writableFinished)) release(body, request)
-      done()
-    })
-  }
 
   /** The plan by which a request is decided; null where there is no route, or another registration decides it. */
   function planOf (request: FastifyRequest): Plan | AuthError | null {
@@ -173,7 +173,7 @@ function decorateRequest (fastify: FastifyInstance): void {
 
 function compileRecord (record: RouteRecord): void {
   const registration = registrationOf(record.instance) as Registration
-  const plan = planRoute(registration, record)
+  const plan = planRoute(registration, { ...record, ...readStatement(record) })
   if ((plan.signed || plan.rawBody) && !labelsOf(registration, plan.declared).every((label) => record.instance.hasContentTypeParser(label))) {
     throw configError('route', `${plan.label}: its scope has removed the content-type parsers that keep raw bodies. Call removeAllContentTypeParsers() before the scope's routes, not after`)
   }
@@ -209,8 +209,14 @@ function decideRequest (plan: Plan, request: FastifyRequest, reply: FastifyReply
   } catch (error) {
     return fail(error)
   }
-  if (decided instanceof Promise) decided.then(settle, fail)
+  // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
+  if (decided instanceof Promise) decided.then(settle, fail).catch(done)
   else settle(decided)
+}
+
+/** Whether the client has left its connection open for more (RFC 9112 §9.3). */
+function livesOn ({ raw: { httpVersion, headers } }: FastifyRequest): boolean {
+  return httpVersion === '1.1' && !/\bclose\b/i.test(headers.connection ?? '')
 }
 
 /** Why a request came this far without a proof. */
@@ -219,20 +225,17 @@ function undecided (request: FastifyRequest, plan: Plan): AuthError {
   return plan.signed && stateOf(request)[kBody] ? new AuthError('AUTH_SIGNATURE_INVALID', 'body-absent') : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
 }
 
-type Handler = RouteOptions['handler'] & { [kWrapped]?: RouteOptions['handler'] }
+type Handler = RouteOptions['handler']
 
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
-  const own = handler[kWrapped] ?? handler
-  const guarded: Handler = function (request, reply) {
-    const { plan } = record
-    if (plan === null || stateOf(request)[kProved] !== plan) {
+  return function causeflowAuthHandler (request, reply) {
+    if (!stateOf(request)[kProved]) {
+      const { plan } = record
       throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
     }
-    return own.call(this, request, reply)
+    return handler.call(this, request, reply)
   }
-  guarded[kWrapped] = own
-  return guarded
 }
 
 function labelsOf ({ labels }: Registration, declared: ReadonlySet<string>): string[] {
@@ -276,7 +279,7 @@ function createApi (registration: Registration, records: readonly RouteRecord[])
     routes: () => records.map((record) => ({
       method: record.method,
       url: record.url,
-      rule: (record.stated ?? registrationOf(record.instance)?.defaultRule ?? registration.defaultRule).describe()
+      rule: (readStatement(record).stated ?? registrationOf(record.instance)?.defaultRule ?? registration.defaultRule).describe()
     })),
     get apiKeys () {
       if (registration.apiKeys === null) throw configError('credential', 'causeflowAuth.apiKeys needs a store. Give the plugin apiKey: { store }')

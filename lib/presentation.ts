@@ -78,6 +78,9 @@ export class Presentation implements Presented {
   }
 
   open (_kind: Extract<Kind, { scheme: 'webhook' }>, names: readonly string[], proved: Principal | null): Opened | Promise<Opened> {
+    // A compressed body could be verified or parsed, not both; and what unpacks it would do so before anybody has verified it.
+    const coding = this.request.headers['content-encoding']
+    if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') throw new AuthError('AUTH_CONTENT_ENCODING', 'content-encoding')
     if (this.#standIns !== null) return openStandIn(standIn(this.#standIns, 'webhook'), names)
     const verifiers = names.map((name) => this.#verifiers.webhooks.get(name) as SignatureVerifier<FastifyRequest>)
     return openAny(verifiers, this.request, proved, this.verified)

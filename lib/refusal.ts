@@ -18,10 +18,22 @@ export function decisionStart (): number {
  * handler), its reason in the log and in the decision event.
  */
 export function refuse (error: unknown, request: FastifyRequest, reply: FastifyReply, plan: Plan | null, started = 0): AuthError {
-  const refusal = isAuthError(error) ? error : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified', { cause: error })
-  const { code, reason, challenge, retryAfter, statusCode } = refusal
-  if (challenge !== null) reply.header('www-authenticate', challenge)
-  if (retryAfter !== null) reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))))
+  const refusal = asRefusal(error)
+  challenge(refusal, reply)
+  report(refusal, request, plan, started)
+  return refusal
+}
+
+/** Puts on the reply what an answer with this error has to say in its headers. */
+export function challenge (refusal: AuthError, reply: FastifyReply): void {
+  if (refusal.challenge !== null) reply.header('www-authenticate', refusal.challenge)
+  if (refusal.retryAfter !== null) reply.header('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfter))))
+}
+
+/** A failure as an AuthError, its reason in the log and in the decision event; the reply is not touched. */
+export function report (error: unknown, request: FastifyRequest, plan: Plan | null, started = 0): AuthError {
+  const refusal = asRefusal(error)
+  const { code, reason, statusCode } = refusal
   const facts = { code, reason, rule: plan?.rule.words }
   if (statusCode >= 500) request.log.error({ ...facts, err: refusal }, 'authentication could not be decided')
   else request.log.info(facts, 'request refused')
@@ -29,10 +41,8 @@ export function refuse (error: unknown, request: FastifyRequest, reply: FastifyR
   return refusal
 }
 
-/** Takes off what refuse() has put on: another way in was found after all. */
-export function takeBack (reply: FastifyReply): void {
-  reply.removeHeader('www-authenticate')
-  reply.removeHeader('retry-after')
+function asRefusal (error: unknown): AuthError {
+  return isAuthError(error) ? error : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified', { cause: error })
 }
 
 export function publishDecision (plan: Plan | null, refusal: AuthError | null, principal: Principal | null, started: number): void {

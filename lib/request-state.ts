@@ -26,8 +26,8 @@ export interface BodyState {
   readonly reply: FastifyReply
   readonly relabelled: Relabelled
   readonly signature: { readonly pending: Pending, readonly presentation: Presentation } | null
-  /** The bytes were read to the end, so the connection may live on whatever becomes of them. */
-  read: boolean
+  /** The bytes were read to the end and refused, so the connection may live on. */
+  failed: boolean
   /** The delivery in the replay store, to be released if its handler fails. */
   remembered: readonly Remembered[]
 }

@@ -26,17 +26,30 @@ export interface RouteRecord {
   readonly instance: FastifyInstance
   readonly method: string | string[]
   readonly url: string
-  /** The rule in `config.auth` or in a guard; null: the default. */
-  readonly stated: AuthRule | null
-  readonly rawBody: boolean
   readonly declared: ReadonlySet<string>
+  /** The route's own options: what later hooks of `onRoute` and arrays filled later say counts as well. */
+  readonly options: RouteOptions
   /** Null until the app gets ready. */
   plan: Plan | null
 }
 
-/** Reads what a route says of itself. Throws AUTH_CONFIG_ROUTE for what cannot be meant. */
+/** What a route says of itself. */
+export interface Statement {
+  /** The rule in `config.auth` or in a guard; null: the default. */
+  readonly stated: AuthRule | null
+  readonly rawBody: boolean
+}
+
+/** Notes a route. Throws AUTH_CONFIG_ROUTE for what cannot be meant, where the route is written. */
 export function recordRoute (instance: FastifyInstance, options: RouteOptions): RouteRecord {
-  const label = labelOf(options.method, options.url)
+  const record = { instance, method: options.method, url: options.url, declared: declaredTypes(options.schema), options, plan: null }
+  readStatement(record)
+  return record
+}
+
+/** Reads what a route says of itself. Throws AUTH_CONFIG_ROUTE. */
+export function readStatement ({ method, url, options }: Pick<RouteRecord, 'method' | 'url'> & { options: Partial<RouteOptions> }): Statement {
+  const label = labelOf(method, url)
   const config = (options.config ?? {}) as Record<string, unknown>
   for (const key of Object.keys(config)) {
     for (const name of ['auth', 'rawBody']) {
@@ -44,19 +57,11 @@ export function recordRoute (instance: FastifyInstance, options: RouteOptions): 
     }
   }
   if (config.rawBody !== undefined && typeof config.rawBody !== 'boolean') throw configError('route', `${label}: config.rawBody is true or false`)
-  return {
-    instance,
-    method: options.method,
-    url: options.url,
-    stated: statedRule(label, config, options),
-    rawBody: config.rawBody === true,
-    declared: declaredTypes(options.schema),
-    plan: null
-  }
+  return { stated: statedRule(label, config, options), rawBody: config.rawBody === true }
 }
 
 /** Compiles the rule of a route. Throws AUTH_CONFIG_… for what can never be decided. */
-export function planRoute (registration: Registration, { method, url, stated, rawBody, declared }: Omit<RouteRecord, 'instance' | 'plan'>): Plan {
+export function planRoute (registration: Registration, { method, url, stated, rawBody, declared }: Statement & Pick<RouteRecord, 'method' | 'url' | 'declared'>): Plan {
   const label = labelOf(method, url)
   const authRule = stated ?? registration.defaultRule
   const rule = registration.compile(requireNode(authRule, (message) => configError('route', `${label} ${message}`)), { label, params: urlParams(url) })
@@ -71,7 +76,7 @@ export function labelOf (method: string | readonly string[] | undefined, url: st
   return `${[method ?? []].flat().join('|')} ${url ?? '(no route)'}`.trim()
 }
 
-function statedRule (label: string, config: Record<string, unknown>, options: RouteOptions): AuthRule | null {
+function statedRule (label: string, config: Record<string, unknown>, options: Partial<RouteOptions>): AuthRule | null {
   const rules = new Set<AuthRule>()
   if (config.auth !== undefined) {
     requireNode(config.auth, (message) => configError('route', `${label}: config.auth ${message}`))
@@ -87,5 +92,7 @@ function statedRule (label: string, config: Record<string, unknown>, options: Ro
 
 function declaredTypes (schema: unknown): ReadonlySet<string> {
   const content = (schema as { body?: { content?: Record<string, unknown> } } | undefined)?.body?.content
-  return new Set(typeof content === 'object' && content !== null ? Object.keys(content).map((type) => type.toLowerCase()) : [])
+  const types = typeof content === 'object' && content !== null ? Object.keys(content) : []
+  // No request's media type is ever written in another way, and Fastify takes no other name for a parser.
+  return new Set(types.filter((type) => /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/.test(type)).map((type) => type.toLowerCase()))
 }

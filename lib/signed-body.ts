@@ -15,7 +15,7 @@ export type JsonParser = (request: FastifyRequest, body: Buffer, done: ParserDon
 /** Has the body of a request come to our parser. */
 export function awaitBody (request: FastifyRequest, reply: FastifyReply, plan: Plan, signature: BodyState['signature']): void {
   const relabelled = new Relabelled(request, plan.registration.labels, plan.declared)
-  stateOf(request)[kBody] = { plan, reply, relabelled, signature, read: false, remembered: [] }
+  stateOf(request)[kBody] = { plan, reply, relabelled, signature, failed: false, remembered: [] }
 }
 
 /** The parser behind our labels. It never throws: in a buffer parser of Fastify before 5.12.8 that would end the process. */
@@ -24,29 +24,33 @@ export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, b
   const body = state[kBody] ?? null
   if (body === null) return done(new AuthError('AUTH_RULE_UNDECIDABLE', 'parser'))
   const { plan, reply } = body
-  body.read = true
   body.relabelled.restore()
   state.rawBody = bytes
-  if (body.signature === null) return parseBody(parseJson, body, request, bytes, done)
+  const settle: ParserDone = (error, parsed) => {
+    body.failed = error !== null
+    done(error, parsed)
+  }
+  if (body.signature === null) return parseBody(parseJson, body, request, bytes, settle)
 
   const started = decisionStart()
   const fail = (error: unknown): void => {
     // Bytes that nobody has signed are nobody's business, an error handler's neither.
     state.rawBody = null
-    done(refuse(error, request, reply, plan, started))
+    settle(refuse(error, request, reply, plan, started))
   }
   const succeed = (proof: Proof): void => {
     accept(request, plan, proof)
     publishDecision(plan, null, proof.principal, started)
-    parseBody(parseJson, body, request, bytes, done)
+    parseBody(parseJson, body, request, bytes, settle)
   }
   let concluded: Proof | Promise<Proof>
   try {
-    concluded = conclude(body, body.signature, bytes)
+    concluded = conclude(body, request, body.signature, bytes)
   } catch (error) {
     return fail(error)
   }
-  if (concluded instanceof Promise) concluded.then(succeed, fail)
+  // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
+  if (concluded instanceof Promise) concluded.then(succeed, fail).catch(done)
   else succeed(concluded)
 }
 
@@ -64,8 +68,21 @@ export function release (body: BodyState, request: FastifyRequest): void {
   }
 }
 
+/** Releases deliveries that were answered with a 5xx, or not at all because the sender had gone. Errors that are thrown have been seen to before. */
+function releaseIfUnanswered (body: BodyState, request: FastifyRequest): void {
+  const { raw } = body.reply
+  if (raw.destroyed) return release(body, request)
+  const onClose = (): void => { release(body, request) }
+  raw.once('close', onClose)
+  // Not writableFinished: of a response that is no socket's, as those of inject(), it is never true.
+  raw.once('finish', () => {
+    raw.off('close', onClose)
+    if (raw.statusCode >= 500) release(body, request)
+  })
+}
+
 /** Verifies the signature and the conditions behind it, then remembers the delivery: one that is refused leaves no trace. */
-function conclude (body: BodyState, { pending, presentation }: NonNullable<BodyState['signature']>, bytes: Buffer): Proof | Promise<Proof> {
+function conclude (body: BodyState, request: FastifyRequest, { pending, presentation }: NonNullable<BodyState['signature']>, bytes: Buffer): Proof | Promise<Proof> {
   const proof = pending.conclude(bytes)
   return proof instanceof Promise ? proof.then(remember) : remember(proof)
 
@@ -73,6 +90,7 @@ function conclude (body: BodyState, { pending, presentation }: NonNullable<BodyS
     const answers = presentation.verified.map(({ opened, principal }) => opened.remember(principal, body.plan.label))
     const keep = (remembered: ReadonlyArray<Remembered | null>): Proof => {
       body.remembered = remembered.filter((one) => one !== null)
+      if (body.remembered.length > 0) releaseIfUnanswered(body, request)
       return proved
     }
     return answers.some((answer) => answer instanceof Promise) ? Promise.all(answers.map((answer) => Promise.resolve(answer))).then(keep) : keep(answers as Array<Remembered | null>)

@@ -22,7 +22,7 @@ async function build (): Promise<FastifyInstance> {
 }
 
 type Call = [method: 'GET' | 'POST' | 'DELETE', url: string, authorization?: string, payload?: object]
-async function call (app: FastifyInstance, [method, url, authorization, payload]: Call): Promise<{ status: number, body: any, cache: unknown }> { // eslint-disable-line @typescript-eslint/no-explicit-any
+async function call (app: FastifyInstance, [method, url, authorization, payload]: Call): Promise<{ status: number, body: any, cache: unknown }> {
   const answer = await app.inject({ method, url, headers: authorization === undefined ? {} : { authorization }, ...(payload === undefined ? {} : { payload }) })
   return { status: answer.statusCode, body: answer.body === '' ? null : answer.json(), cache: answer.headers['cache-control'] }
 }

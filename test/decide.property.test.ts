@@ -49,10 +49,12 @@ const subset = (...values: string[]) => fc.subarray(values)
 const rarely = <T> (value: T, otherwise: T) => fc.oneof({ weight: 1, arbitrary: fc.constant(value) }, { weight: 12, arbitrary: fc.constant(otherwise) })
 const shuffled = (...values: string[]) => fc.shuffledSubarray(values)
 
+// Typed, or it would be a readonly tuple.
+const none = fc.constant<never[]>([])
 const conditions = {
-  roles: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: subset('admin', 'member') }),
-  scopes: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: subset('a', 'b') }),
-  checks: fc.oneof({ weight: 5, arbitrary: fc.constant([]) }, { weight: 2, arbitrary: fc.array(fc.constantFrom<Answer>('yes', 'no', 'yes-later', 'no-later', 'throws'), { maxLength: 2 }) }),
+  roles: fc.oneof({ weight: 3, arbitrary: none }, { weight: 1, arbitrary: subset('admin', 'member') }),
+  scopes: fc.oneof({ weight: 3, arbitrary: none }, { weight: 1, arbitrary: subset('a', 'b') }),
+  checks: fc.oneof({ weight: 5, arbitrary: none }, { weight: 2, arbitrary: fc.array(fc.constantFrom<Answer>('yes', 'no', 'yes-later', 'no-later', 'throws'), { maxLength: 2 }) }),
   tenant: fc.oneof({ weight: 5, arbitrary: fc.constant(null) }, { weight: 2, arbitrary: fc.constantFrom('tenantId', 'org', anyTenant) }),
   tenantOptional: rarely(true, false),
   optional: fc.oneof({ weight: 1, arbitrary: fc.constant(true) }, { weight: 3, arbitrary: fc.constant(false) })
@@ -60,10 +62,10 @@ const conditions = {
 const { tree } = fc.letrec<{ tree: Rule, leaf: Rule, node: Rule }>((tie) => ({
   tree: fc.oneof({ maxDepth: 2, withCrossShrink: true }, tie('leaf'), tie('node')),
   leaf: fc.oneof(
-    fc.record({ type: fc.constant('jwt' as const), names: shuffled('default', 'other'), parts: fc.constant([]), ...conditions }),
-    fc.record({ type: fc.constant('apiKey' as const), names: fc.constant([]), parts: fc.constant([]), ...conditions }),
-    fc.record({ type: fc.constant('webhook' as const), names: shuffled('default', 'second', 'github'), parts: fc.constant([]), ...conditions })),
-  node: fc.record({ type: fc.constantFrom('any' as const, 'all' as const), names: fc.constant([]), parts: fc.array(tie('tree'), { minLength: 2, maxLength: 3 }), ...conditions })
+    fc.record({ type: fc.constant('jwt' as const), names: shuffled('default', 'other'), parts: none, ...conditions }),
+    fc.record({ type: fc.constant('apiKey' as const), names: none, parts: none, ...conditions }),
+    fc.record({ type: fc.constant('webhook' as const), names: shuffled('default', 'second', 'github'), parts: none, ...conditions })),
+  node: fc.record({ type: fc.constantFrom('any' as const, 'all' as const), names: none, parts: fc.array(tie('tree'), { minLength: 2, maxLength: 3 }), ...conditions })
 }))
 const bare = { names: [], parts: [], roles: [], scopes: [], checks: [], tenant: null, tenantOptional: false, optional: false }
 const rules = fc.oneof({ weight: 1, arbitrary: fc.constantFrom<Rule>({ type: 'public', ...bare }, { type: 'deny', ...bare }) }, { weight: 40, arbitrary: tree })
@@ -74,7 +76,7 @@ const likely = <T> (arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { freq: 
 /** Everything that a request may bring. */
 const requests: fc.Arbitrary<Request> = fc.record({
   token: fc.record({ issuer: fc.oneof({ weight: 8, arbitrary: fc.constantFrom('default', 'other') }, { weight: 1, arbitrary: fc.constantFrom('third', 'nobody') }), tenantId: tenantOrNone, roles: subset('admin', 'member'), scopes: subset('a', 'b'), bad: rarely(true, false), twice: rarely(true, false) }),
-  key: fc.record({ tenantId, roles: fc.constant([]), scopes: subset('a', 'b'), bad: rarely(true, false), twice: rarely(true, false) }),
+  key: fc.record({ tenantId, roles: none, scopes: subset('a', 'b'), bad: rarely(true, false), twice: rarely(true, false) }),
   signatures: fc.record({
     'x-1': fc.record({ by: likely(fc.constantFrom('default', 'second')), tenantId: tenantOrNone }),
     'x-2': fc.record({ by: likely(fc.constant('github')), tenantId: tenantOrNone })
@@ -308,7 +310,7 @@ function ownConditions (way: Way, request: Request, stage: 'before' | 'after'): 
   const leaves = leavesOf(way)
   if (leaves.length === 0 || leaves.some(({ kind }) => isSignature(kind!)) !== (stage === 'after')) return null
   const { kind } = leaves.find((leaf) => !isSignature(leaf.kind!)) ?? leaves[0]!
-  const { roles, scopes } = kind === 'key' ? request.key! : isSignature(kind!) ? { roles: [], scopes: [] } as Party as Party : request.token!
+  const { roles, scopes } = kind === 'key' ? request.key! : isSignature(kind!) ? { roles: [], scopes: [] } as unknown as Party : request.token!
   const wanted = way.rule
   if (wanted.roles.length > 0 && !wanted.roles.some((role) => roles.includes(role))) return 'AUTH_ROLE_REQUIRED'
   if (!wanted.scopes.every((scope) => scopes.includes(scope))) return 'AUTH_SCOPE_REQUIRED'
@@ -324,7 +326,7 @@ function ownConditions (way: Way, request: Request, stage: 'before' | 'after'): 
 function build (rule: Rule): AuthRule {
   if (rule.type === 'public' || rule.type === 'deny') return auth[rule.type]()
   const parts = rule.parts.map(build) as never as [TokenOrKeyRule<'jwt'>, TokenOrKeyRule<'apiKey'>]
-  let built: CredentialRule<Scheme> = rule.type === 'any' || rule.type === 'all' ? auth[rule.type](...parts) as never : auth[rule.type](...rule.names as []) as never
+  let built: CredentialRule<Scheme> = rule.type === 'any' || rule.type === 'all' ? (auth[rule.type] as (...rules: unknown[]) => never)(...parts) : auth[rule.type](...rule.names as []) as never
   const [role, ...moreRoles] = rule.roles
   const [scope, ...moreScopes] = rule.scopes
   if (role !== undefined) built = (built as IdentityRule<Scheme>).roles(role, ...moreRoles)

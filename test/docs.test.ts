@@ -8,7 +8,9 @@ import { promisify } from 'node:util'
 import ts from 'typescript'
 import { MemoryApiKeyStore } from '../lib/api-key/memory-store.js'
 import { configErrors, errorCatalogue, reasons } from '../lib/errors.js'
+import * as face from '../lib/index.js'
 import { readOptions } from '../lib/options.js'
+import * as testingFace from '../lib/testing/index.js'
 
 type Tap = Pick<typeof t, 'testdir'>
 
@@ -111,10 +113,16 @@ t.test('the errors in the reference are those of the catalogue, with status, wor
   t.strictSame(rows.filter(([reason = '']) => /^[a-z-]+$/.test(reason)).map(([reason]) => reason).sort(), [...reasons].sort())
 })
 
+t.test('everything that is exported is named in the documentation', async (t) => {
+  const everything = [...pages.values()].join('\n')
+  const exported = [...Object.keys(face), ...Object.keys(testingFace)].filter((name) => !['default', 'module.exports'].includes(name))
+  t.strictSame(exported.filter((name) => !new RegExp(`\\b${name}\\b`).test(everything)), [])
+})
+
 t.test('the reference of fastify.causeflowAuth has its members and no others', async (t) => {
   const rows = table('docs/decorators.md').map(([name = '']) => name)
   t.strictSame(rows.filter((name) => name.startsWith('causeflowAuth.')).map((name) => name.slice(14).replace(/\(.*/, '')), members('lib/plugin.ts', 'CauseflowAuth'))
-  const calls = table('docs/api-keys.md').map(([name = '']) => name).filter((name) => name.includes('('))
+  const calls = table('docs/api-keys.md').map(([name = '']) => name).filter((name) => /^\w+\(/.test(name))
   t.strictSame(calls.map((name) => name.replace(/\(.*/, '')), members('lib/api-key/manage.ts', 'ApiKeys'))
 })
 

@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto'
+import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import buildGetJwks from 'get-jwks'
 import { algorithmsOf } from './algorithm.js'
 import type { Algorithm } from './algorithm.js'
@@ -98,5 +98,5 @@ function sameAlgorithm (alg: string, one: Algorithm): boolean {
 }
 
 function exportPem (jwk: object): string {
-  return createPublicKey({ key: jwk as import('node:crypto').JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+  return createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
 }

@@ -41,23 +41,26 @@ export function bodyFormOf (mediaType: string): BodyForm {
 export class Relabelled {
   readonly form: BodyForm
   readonly #contentType: string | undefined
+  /** As the client sent it; another one where an earlier hook has set headers of its own. */
+  readonly #received: string | undefined
   #request: FastifyRequest | null
 
   /** Puts the label on. `declared` are the media types of the route's `body.content`. */
   constructor (request: FastifyRequest, labels: Labels, declared: ReadonlySet<string>) {
     this.#request = request
     this.#contentType = request.headers['content-type']
+    this.#received = request.raw.headers['content-type']
     const mediaType = mediaTypeOf(this.#contentType)
     this.form = bodyFormOf(mediaType)
     const label = declared.has(mediaType) ? labels.of(mediaType) : this.form === 'json' ? labels.json : labels.other
     forgetMediaType(request)
-    setContentType(request, label)
+    setContentType(request, label, label)
   }
 
   /** Puts the client's content type back. Does nothing the second time. */
   restore (): void {
     if (this.#request === null) return
-    setContentType(this.#request, this.#contentType)
+    setContentType(this.#request, this.#received, this.#contentType)
     forgetMediaType(this.#request)
     this.#request = null
   }
@@ -68,9 +71,9 @@ export function hasBody ({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] !== undefined && headers['content-length'] !== '0')
 }
 
-function setContentType (request: FastifyRequest, contentType: string | undefined): void {
-  if (contentType === undefined) delete request.raw.headers['content-type']
-  else request.raw.headers['content-type'] = contentType
+function setContentType (request: FastifyRequest, received: string | undefined, contentType: string | undefined): void {
+  if (received === undefined) delete request.raw.headers['content-type']
+  else request.raw.headers['content-type'] = received
   if (request.headers['content-type'] === contentType) return
   // An earlier hook has set headers of its own over the received ones.
   const { 'content-type': _, ...others } = request.headers

@@ -51,9 +51,9 @@ const mutations: fc.Arbitrary<Mutation> = fc.oneof(
   }
 )
 
-t.test('whatever jose refuses for its form, signature or times is refused', async (t) => {
-  let [accepted, refused, stricter] = [0, 0, 0]
-  for (const { algorithm, pair } of kinds) {
+for (const { algorithm, pair } of kinds) {
+  t.test(`whatever jose refuses for its form, signature or times is refused: ${algorithm}`, async (t) => {
+    let [accepted, refused, stricter] = [0, 0, 0]
     const verifier = await verifierOf({ algorithms: [algorithm], keys: { from: 'publicKey', pem: pemOf(pair) }, tokenCache: null })
     const key = await jose.importSPKI(pemOf(pair), algorithm)
     const ours = (token: string): Promise<unknown> => outcome(() => verifier.verify(parseToken(token)))
@@ -80,12 +80,12 @@ t.test('whatever jose refuses for its form, signature or times is refused', asyn
         if (!/ (crit|type|encoding|key-unknown|subject|audience|issued-in-future|claims|form|header|size)$/.test(own)) throw new Error(`${own}, and jose accepts: ${token}`)
       }
     }), { numRuns: 700 })
-  }
-  t.ok(accepted > 150, `${accepted} accepted by both`)
-  t.ok(refused > 800, `${refused} refused by both`)
-  t.ok(stricter > 0, `${stricter} refused here alone`)
-  t.comment({ accepted, refused, stricter })
-})
+    t.ok(accepted > 30, `${accepted} accepted by both`)
+    t.ok(refused > 200, `${refused} refused by both`)
+    t.ok(stricter > 0, `${stricter} refused here alone`)
+    t.comment({ accepted, refused, stricter })
+  })
+}
 
 t.test('whatever jose signs is accepted', async (t) => {
   for (const { algorithm, pair } of kinds) {

@@ -2,7 +2,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 // In an application: from 'fastify-causeflow-auth'.
 import causeflowAuth, {
-  MemoryReplayStore, apiKeySecret, auth, causeflow, causeflowErrorHandler, parseWebhookEvent, principalOf,
+  MemoryReplayStore, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowErrorHandler, parseWebhookEvent, principalOf,
   type ApiKeyStore, type JwtOptions
 } from '../../../lib/index.js'
 
@@ -23,7 +23,7 @@ export async function buildApi ({ jwt, store, eventSecret, clock }: ApiOptions):
   const replay = new MemoryReplayStore({ clock })
   await app.register(causeflowAuth, {
     jwt,
-    apiKey: { store },
+    apiKey: { store, quota: 3 },
     webhook: [
       // Each key has its own signing secret: a leaked one opens one key's deliveries.
       { secret: apiKeySecret(), replay },
@@ -54,7 +54,8 @@ export async function buildApi ({ jwt, store, eventSecret, clock }: ApiOptions):
     return await reply.code(201).send({ tenantId: 'ten_NEW', owner: principalOf(request, 'jwt').subject })
   })
 
-  await app.register(keyRoutes)
+  // Everybody lists the keys of his tenant, administrators make, rotate and revoke them.
+  await app.register(apiKeyRoutes, { prefix: '/v1' })
 
   // What a monitoring tool sends: a key says whose it is, a signature that it is unchanged.
   app.post('/v1/webhooks/:tenantId/:provider', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async (request, reply) => {
@@ -67,40 +68,6 @@ export async function buildApi ({ jwt, store, eventSecret, clock }: ApiOptions):
   })
 
   return app
-}
-
-/** Keys of the tenant: everybody lists them, administrators make and revoke them. */
-async function keyRoutes (app: FastifyInstance): Promise<void> {
-  const { apiKeys } = app.causeflowAuth
-  const admin = { config: { auth: auth.jwt().roles('admin') } }
-
-  app.get('/v1/api-keys', async (request) => {
-    const { keys } = await apiKeys.list({ tenantId: tenantOf(principalOf(request).tenantId) })
-    return { keys: keys.map(({ keyId, name, prefix, status, createdAt }) => ({ keyId, name, prefix, status: status === 'active' ? status : 'revoked', createdAt })) }
-  })
-
-  app.post('/v1/api-keys', { ...admin, schema: { body: { type: 'object', required: ['name'], properties: { name: { type: 'string', minLength: 1, maxLength: 100 } } } } }, async (request, reply) => {
-    const { subject, tenantId } = principalOf(request, 'jwt')
-    const { name } = request.body as { name: string }
-    const { keyId, prefix, plaintextKey, webhookSecret } = await apiKeys.create({ tenantId: tenantOf(tenantId), name, createdBy: subject })
-    return await reply.code(201).send({ keyId, name, prefix, plaintextKey, webhookSecret })
-  })
-
-  app.delete('/v1/api-keys/:keyId', admin, async (request, reply) => {
-    const { subject, tenantId } = principalOf(request, 'jwt')
-    const { keyId } = request.params as { keyId: string }
-    switch (await apiKeys.revoke({ tenantId: tenantOf(tenantId), keyId, revokedBy: subject })) {
-      case 'revoked': return await reply.code(204).send()
-      case 'already-revoked': return await reply.code(409).send({ error: 'conflict', message: 'The key is revoked already' })
-      case 'not-found': return await reply.code(404).send({ error: 'not_found', message: 'There is no such key' })
-    }
-  })
-}
-
-/** The rules above let nobody without a tenant in; the type does not know that. */
-function tenantOf (tenantId: string | null): string {
-  if (tenantId === null) throw new TypeError('A principal without a tenant came through')
-  return tenantId
 }
 
 function incidentsOf (tenantId: string | null): Array<{ incidentId: string, tenantId: string | null, title: string }> {

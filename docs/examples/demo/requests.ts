@@ -71,8 +71,11 @@ function ofRoles ({ tokens, keys }: World): DemoRequest[] {
     create('token, member', bearer(tokens.member), '403 forbidden', 'Grafana'),
     create('token, admin; no name', bearer(tokens.admin), '400 validation_error', ''),
     create('token, admin', bearer(tokens.admin), '201', 'Grafana'),
+    create('token, admin; over the quota', bearer(tokens.admin), '429 quota_exceeded', 'Sentry'),
+    { method: 'GET', path: '/v1/api-keys', credential: 'token, member', headers: bearer(tokens.member), expected: '200' },
     revoke('key instead of a token', apiKey(keys.reader.plaintextKey), '401 unauthorized'),
     revoke('token, admin', bearer(tokens.admin), '204'),
+    revoke('token, admin; once more', bearer(tokens.admin), '409 conflict'),
     report('key, revoked a moment ago', apiKey(keys.reader.plaintextKey), '401 invalid_api_key')
   ]
 }
@@ -87,6 +90,7 @@ function ofSignatures ({ eventSecret, tenant, clock }: World): DemoRequest[] {
     send('none', fresh, [], '401 invalid_signature'),
     send('signature, with another secret', fresh, signed(fresh, 'whsec_of_somebody_else'), '401 invalid_signature'),
     send('signature, in capitals', fresh, [name, value.toUpperCase().replace('SHA256', 'sha256')], '401 invalid_signature'),
+    send('signature; compressed body', fresh, [name, value, 'Content-Encoding', 'gzip'], '415 unsupported_media_type'),
     send('signature, an hour old', stale, signed(stale, eventSecret), '401 invalid_signature'),
     send('signature', fresh, [name, value], '202'),
     send('signature, sent again', fresh, [name, value], '409 duplicate_delivery')

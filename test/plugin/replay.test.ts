@@ -1,0 +1,187 @@
+import t from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { auth, MemoryReplayStore, standardWebhooks, signWebhook, type ReplayStore } from '../../lib/index.js'
+import { createApp, createLog, issueKey, now, refusalOf, signed, watchProcess, webhookSecret, type AppSetup, type Teardown } from '../fixtures/app.js'
+import { exchange, head, listen, open } from '../fixtures/socket.js'
+
+const replayed = { status: 409, code: 'AUTH_DELIVERY_REPLAYED', challenge: undefined }
+
+type Answer = Awaited<ReturnType<FastifyInstance['inject']>>
+
+function createReplayApp (t: Teardown, replay: ReplayStore, setup: AppSetup = {}): Promise<FastifyInstance> {
+  return createApp(t, { ...setup, auth: { webhook: { secret: webhookSecret, replay }, ...setup.auth } })
+}
+
+const deliver = async (app: FastifyInstance, url: string, payload = '{"a":1}', headers: Record<string, string> = {}): Promise<Answer> =>
+  await app.inject({ method: 'POST', url, payload, headers: signed(payload, headers) })
+
+/** The same store, but every answer has to be waited for. */
+function slow (store: ReplayStore): ReplayStore {
+  return {
+    remember: async (key, until) => store.remember(key, until),
+    forget: async (key) => store.forget(key)
+  }
+}
+
+for (const kind of ['synchronous', 'asynchronous'] as const) {
+  const createStore = (): ReplayStore => {
+    const store = new MemoryReplayStore({ clock: () => now })
+    return kind === 'synchronous' ? store : slow(store)
+  }
+
+  t.test(`the same delivery is 409 the second time (${kind} store)`, async (t) => {
+    const app = await createReplayApp(t, createStore())
+    let reached = 0
+    app.post('/hook', { config: { auth: auth.webhook() } }, async () => { reached++; return {} })
+    app.post('/other', { config: { auth: auth.webhook() } }, async () => { reached++; return {} })
+    t.equal((await deliver(app, '/hook')).statusCode, 200)
+    t.strictSame(refusalOf(await deliver(app, '/hook')), replayed)
+    t.strictSame(refusalOf(await deliver(app, '/hook', '{"a":1}', { 'content-type': 'text/plain' })), replayed, 'whatever its unsigned headers say')
+    t.equal((await deliver(app, '/hook', '{"a":2}')).statusCode, 200)
+    t.equal((await deliver(app, '/other')).statusCode, 200, 'where no id is signed, another route is another delivery')
+    t.equal(reached, 3)
+  })
+
+  t.test(`of parallel copies of a delivery one is let in (${kind} store)`, async (t) => {
+    const app = await createReplayApp(t, createStore())
+    let reached = 0
+    app.post('/hook', { config: { auth: auth.webhook() } }, async () => { reached++; await new Promise((resolve) => setImmediate(resolve)); return {} })
+    const answers = await Promise.all(Array.from({ length: 10 }, () => deliver(app, '/hook')))
+    t.strictSame(answers.map(({ statusCode }) => statusCode).sort(), [200, ...Array.from({ length: 9 }, () => 409)])
+    t.equal(reached, 1)
+  })
+
+  t.test(`a delivery whose handler failed may come again, one that succeeded not (${kind} store)`, async (t) => {
+    const app = await createReplayApp(t, createStore())
+    const failures: Record<string, () => unknown> = {
+      '/throws': () => { throw new Error('failed') },
+      '/rejects': async () => { throw new Error('failed') },
+      '/throws-400': () => { throw Object.assign(new Error('not now'), { statusCode: 400 }) }
+    }
+    let fail = true
+    for (const [url, failure] of Object.entries(failures)) app.post(url, { config: { auth: auth.webhook() } }, async () => fail ? failure() as object : {})
+    app.post('/sends-500', { config: { auth: auth.webhook() } }, (_request, reply) => { reply.code(fail ? 503 : 200).send({}) })
+    app.post('/schema', { config: { auth: auth.webhook() }, schema: { body: { type: 'object', required: ['b'] } } }, async () => ({}))
+    app.post('/hook-throws', { config: { auth: auth.webhook() }, preHandler: async () => { if (fail) throw new Error('failed') } }, async () => ({}))
+    app.post('/serialize', { config: { auth: auth.webhook() }, schema: { response: { 200: { type: 'object', properties: { a: { type: 'integer' } } } } } }, async () => ({ a: fail ? 'no number' : 1 }))
+    for (const url of [...Object.keys(failures), '/sends-500', '/hook-throws', '/serialize']) {
+      fail = true
+      for (const attempt of [1, 2]) t.not((await deliver(app, url)).statusCode, 409, `${url} ${attempt}`)
+      fail = false
+      t.equal((await deliver(app, url)).statusCode, 200, url)
+      t.strictSame(refusalOf(await deliver(app, url)), replayed, url)
+    }
+    for (const attempt of [1, 2]) t.equal((await deliver(app, '/schema')).statusCode, 400, `a refused schema ${attempt}`)
+  })
+
+  t.test(`a refused copy does not release the delivery that is being handled (${kind} store)`, async (t) => {
+    const app = await createReplayApp(t, createStore())
+    let begun = (): void => {}
+    let finish = (): void => {}
+    const handling = new Promise<void>((resolve) => { begun = resolve })
+    const end = new Promise<void>((resolve) => { finish = resolve })
+    app.post('/hook', { config: { auth: auth.webhook() } }, async () => { begun(); await end; return {} })
+    const first = deliver(app, '/hook')
+    await handling
+    for (const attempt of [1, 2]) t.strictSame(refusalOf(await deliver(app, '/hook')), replayed, `attempt ${attempt}`)
+    finish()
+    t.equal((await first).statusCode, 200)
+    t.strictSame(refusalOf(await deliver(app, '/hook')), replayed)
+  })
+
+  t.test(`a delivery whose sender went before the answer may come again (${kind} store)`, async (t) => {
+    const faults = watchProcess(t)
+    const app = await createReplayApp(t, createStore())
+    let begun = (): void => {}
+    let finish = (): void => {}
+    const handling = new Promise<void>((resolve) => { begun = resolve })
+    const end = new Promise<void>((resolve) => { finish = resolve })
+    let reached = 0
+    app.post('/hook', { config: { auth: auth.webhook() } }, async () => {
+      reached++
+      if (reached > 1) return {}
+      begun()
+      await end
+      return {}
+    })
+    const port = await listen(app)
+    const body = Buffer.from('{"a":1}')
+    const gone = new Promise<void>((resolve) => { app.server.once('connection', (socket) => { socket.once('close', () => { setImmediate(resolve) }) }) })
+    const socket = await open(port)
+    socket.write(Buffer.concat([head('POST', '/hook', { ...signed(body), 'content-length': body.length }), body]))
+    await handling
+    socket.destroy()
+    await gone
+    finish()
+    await new Promise((resolve) => setImmediate(resolve))
+    t.equal((await exchange(port, [head('POST', '/hook', { ...signed(body), 'content-length': body.length }), body])).status, 200)
+    t.equal((await exchange(port, [head('POST', '/hook', { ...signed(body), 'content-length': body.length }), body])).status, 409)
+    t.strictSame(faults, [])
+  })
+}
+
+t.test('nothing that is refused leaves a trace: a bad signature, a failed condition, a bad key', async (t) => {
+  const store = new MemoryReplayStore({ clock: () => now })
+  const app = await createReplayApp(t, store)
+  let pass = false
+  app.post('/hook', { config: { auth: auth.webhook().check('pass', () => pass) } }, async () => ({}))
+  app.post('/v1/:tenantId', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => ({}))
+  await app.ready()
+  const { plaintextKey } = await issueKey(app)
+  t.equal((await deliver(app, '/hook')).statusCode, 403)
+  t.equal((await app.inject({ method: 'POST', url: '/hook', payload: '{"a":1}', headers: signed('{"a":2}') })).statusCode, 401)
+  t.equal((await deliver(app, '/v1/ten_b', '{}', { 'x-api-key': plaintextKey })).statusCode, 403)
+  t.equal((await deliver(app, '/v1/ten_a', '{}', { 'x-api-key': 'cflo_' })).statusCode, 401)
+  t.equal(store.size, 0)
+  pass = true
+  t.equal((await deliver(app, '/hook')).statusCode, 200)
+  t.equal((await deliver(app, '/v1/ten_a', '{}', { 'x-api-key': plaintextKey })).statusCode, 200)
+  t.equal(store.size, 2)
+})
+
+t.test('a signed id is what tells deliveries apart where the scheme has one', async (t) => {
+  const secret = `whsec_${Buffer.alloc(24, 1).toString('base64')}`
+  const app = await createApp(t, { auth: { webhook: { scheme: standardWebhooks(), secret, replay: new MemoryReplayStore({ clock: () => now }) } } })
+  app.post('/hook', { config: { auth: auth.webhook() } }, async (request) => ({ id: request.principal?.scheme === 'webhook' ? request.principal.deliveryId : null }))
+  app.post('/other', { config: { auth: auth.webhook() } }, async () => ({}))
+  const send = async (url: string, id: string, body = '{}'): Promise<Answer> =>
+    await app.inject({ method: 'POST', url, payload: body, headers: { 'content-type': 'application/json', ...signWebhook(body, secret, standardWebhooks(), { id, timestamp: now / 1000 }) } })
+  t.strictSame((await send('/hook', 'msg_1')).json(), { id: 'msg_1' })
+  t.strictSame(refusalOf(await send('/hook', 'msg_1')), replayed)
+  t.strictSame(refusalOf(await send('/other', 'msg_1')), replayed)
+  t.equal((await send('/hook', 'msg_2')).statusCode, 200)
+})
+
+t.test('a replay store that fails is 503, and one that cannot release says so in the log', async (t) => {
+  const log = createLog()
+  let down = true
+  const app = await createReplayApp(t, {
+    remember: () => { if (down) throw new Error('the store is down'); return true },
+    forget: () => { throw new Error('the store is down again') }
+  }, { fastify: { logger: log.logger } })
+  let reached = 0
+  app.post('/hook', { config: { auth: auth.webhook() } }, async () => { reached++; throw new Error('failed') })
+  t.strictSame(refusalOf(await deliver(app, '/hook')), { status: 503, code: 'AUTH_STORE_UNAVAILABLE', challenge: undefined })
+  t.equal(reached, 0)
+  down = false
+  t.equal((await deliver(app, '/hook')).statusCode, 500)
+  t.equal(reached, 1)
+  t.equal(log.lines.filter(({ msg }) => msg === 'a failed delivery could not be released: sent again, it will be answered 409').length, 1)
+})
+
+t.test('a webhook without a store takes a delivery as often as it comes', async (t) => {
+  const app = await createApp(t)
+  app.post('/hook', { config: { auth: auth.webhook() } }, async () => ({}))
+  for (const attempt of [1, 2]) t.equal((await deliver(app, '/hook')).statusCode, 200, `attempt ${attempt}`)
+})
+
+t.test('two applications on one store let a delivery in once', async (t) => {
+  const store = new MemoryReplayStore({ clock: () => now })
+  const apps = await Promise.all([1, 2].map(async () => {
+    const app = await createReplayApp(t, store)
+    app.post('/hook', { config: { auth: auth.webhook() } }, async () => ({}))
+    return app
+  }))
+  const answers = await Promise.all(apps.map((app) => deliver(app, '/hook')))
+  t.strictSame(answers.map(({ statusCode }) => statusCode).sort(), [200, 409])
+})
