@@ -9,10 +9,11 @@ import type { World } from './world.js'
  * Only for a stdin that is a terminal. Rejects when the line is empty, ended or interrupted.
  */
 export async function askHidden (question: string, { stdin, stderr }: Pick<World, 'stdin' | 'stderr'>): Promise<string> {
-  stderr.write(`${question} (not shown): `)
   // As a terminal, readline takes the echo away from the real one; what it would echo itself ends here.
   const nowhere = new Writable({ write (_chunk, _encoding, done) { done() } })
   const reader = createInterface({ input: stdin, output: nowhere, terminal: true, historySize: 0 })
+  // Not before the echo is off: what is pasted at once would be shown.
+  stderr.write(`${question} (not shown): `)
   try {
     return await new Promise<string>((resolve, reject) => {
       reader.once('SIGINT', () => { reject(new Failure(exit.interrupted, 'interrupted', 'Interrupted')) })
