@@ -6,6 +6,7 @@ import { buildProgram } from './build.js'
 import { postgres, postgresMissing } from '../fixtures/services.js'
 import { openStore, ownSchema } from '../postgres/open-store.js'
 import { apiKeyDigest } from '../../lib/api-key/key.js'
+import { Failure } from '../../lib/cli/failure.js'
 import { openPostgres } from '../../lib/cli/database.js'
 
 t.setTimeout(180_000)
@@ -114,8 +115,8 @@ t.test('somebody who may not create is told who may', { skip }, async (t) => {
 
 t.test('without pg it says what to install, and asks nobody', async (t) => {
   const absent = async () => { throw Object.assign(new Error('Cannot find package \'pg\''), { code: 'ERR_MODULE_NOT_FOUND' }) }
-  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, absent), { exitCode: 2, word: 'pg_missing', mend: 'npm install pg' })
-  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, async () => { throw new SyntaxError('broken') }), { name: 'SyntaxError' })
+  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, absent), new Failure(2, 'pg_missing', 'PostgreSQL is spoken by the package pg, which is not installed here', 'npm install pg'))
+  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, async () => { throw new SyntaxError('broken') }), new SyntaxError('broken'))
 })
 
 async function until (holds: () => boolean): Promise<void> {
