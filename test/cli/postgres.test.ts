@@ -1,0 +1,124 @@
+// The program beside a real database, as an operator starts it.
+import t from 'tap'
+import pg from 'pg'
+import { execFile } from 'node:child_process'
+import { buildProgram } from './build.js'
+import { postgres, postgresMissing } from '../fixtures/services.js'
+import { openStore, ownSchema } from '../postgres/open-store.js'
+import { apiKeyDigest } from '../../lib/api-key/key.js'
+import { Failure } from '../../lib/cli/failure.js'
+import { openPostgres } from '../../lib/cli/database.js'
+
+t.setTimeout(180_000)
+
+const skip = await postgresMissing()
+const program = skip === false ? buildProgram(t) : ''
+const tenant = ['--tenant', 'ten_ACME']
+
+const environment = {
+  PATH: process.env['PATH'],
+  NODE_OPTIONS: '',
+  PGHOST: postgres.host,
+  PGPORT: String(postgres.port),
+  PGUSER: postgres.user,
+  PGDATABASE: postgres.database,
+  ...'password' in postgres && { PGPASSWORD: postgres.password },
+  CAUSEFLOW_SEALING_KEYS: Buffer.alloc(32, 7).toString('base64')
+}
+
+/** Runs the executable and answers its exit code and what it said, stdout as JSON. */
+async function execute (args: string[], { input = '', env = environment }: { input?: string, env?: Record<string, string | undefined> } = {}) {
+  return await new Promise<{ code: number, answer: any, failure: any }>((resolve) => {
+    const child = execFile(process.execPath, [program, ...args, '--json'], { env }, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, answer: stdout === '' ? null : JSON.parse(stdout), failure: stderr === '' ? null : JSON.parse(stderr) })
+    })
+    child.stdin?.end(input)
+  })
+}
+
+async function sql (text: string): Promise<unknown[]> {
+  const client = new pg.Client(postgres)
+  await client.connect()
+  try {
+    return ([] as unknown[]).concat((await client.query(text) as unknown as pg.QueryResult).rows)
+  } finally {
+    await client.end()
+  }
+}
+
+t.test('a key lives from migrate to revoke, and an application sees it', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const own = ['--schema', schema]
+  t.match(await execute(['key', 'list', ...tenant, ...own]), { code: 2, answer: null, failure: { error: 'not_migrated', mend: 'Run causeflow-auth migrate' } })
+  t.match(await execute(['migrate', '--check', ...own]), { code: 2, failure: { error: 'not_migrated' } })
+  t.strictSame(await execute(['migrate', ...own]), { code: 0, answer: { migrated: true }, failure: null })
+  t.strictSame(await execute(['migrate', '--check', ...own]), { code: 0, answer: { migrated: true }, failure: null })
+
+  const { answer: made } = await execute(['key', 'create', ...tenant, ...own, '--name', 'CI', '--scope', 'a:read'])
+  t.match(made, { plaintextKey: /^cflo_live_sk_/, webhookSecret: /^whsec_/, scopes: ['a:read'] })
+  const store = openStore(t, schema)
+  const digest = apiKeyDigest(made.plaintextKey).toString('hex')
+  t.match(await store.findByDigest(digest), { keyId: made.keyId, revokedAt: null })
+  t.match(await execute(['key', 'list', ...tenant, ...own]), { code: 0, answer: { keys: [{ keyId: made.keyId, status: 'active' }], cursor: null } })
+  t.match(await execute(['key', 'inspect', ...own], { input: made.plaintextKey }), { code: 0, answer: { status: 'active', record: { keyId: made.keyId } } })
+
+  // What another process has cached, it forgets when the program revokes.
+  const heard = new Promise((resolve) => { store.invalidation?.subscribe({ onInvalidated: resolve, onReset () {} }) })
+  await until(() => store.invalidation?.healthy === true)
+  t.match(await execute(['key', 'revoke', made.keyId, ...tenant, ...own, '--by', 'ops']), { code: 0, answer: { outcome: 'revoked' } })
+  t.match(await heard, { keyId: made.keyId })
+  t.match(await execute(['key', 'inspect', ...own], { input: made.plaintextKey }), { code: 1, answer: { status: 'revoked', record: { revokedBy: 'ops' } } })
+})
+
+t.test('a key is rotated in one step, and all keys of a tenant are revoked', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const own = ['--schema', schema, ...tenant]
+  await execute(['migrate', '--schema', schema])
+  const { answer: { keyId } } = await execute(['key', 'create', ...own, '--name', 'CI'])
+  t.match(await execute(['key', 'rotate', keyId, ...own, '--overlap', '1h']), { code: 0, answer: { rotatedFrom: keyId, plaintextKey: /^cflo_/ } })
+  t.match(await execute(['key', 'rotate', keyId, ...own]), { code: 1, failure: { error: 'conflict' } })
+  const { answer } = await execute(['key', 'revoke', '--all', ...own])
+  t.equal(answer.revoked.length, 2)
+})
+
+t.test('the SQL that is printed makes the tables that are wanted', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const { code, answer } = await execute(['migrate', '--print', '--schema', schema, '--prefix', 'cf_'], { env: { PATH: process.env['PATH'] } })
+  t.equal(code, 0)
+  await sql(answer.sql)
+  t.strictSame(await execute(['migrate', '--check', '--schema', schema, '--prefix', 'cf_']), { code: 0, answer: { migrated: true }, failure: null })
+})
+
+t.test('the doctor finds the store and its channel well, and tables that are missing', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const found = async () => Object.fromEntries((await execute(['doctor', '--schema', schema])).answer.findings.map(({ check, status }: { check: string, status: string }) => [check, status]))
+  t.match(await found(), { store: 'wrong' })
+  await execute(['migrate', '--schema', schema])
+  t.match(await found(), { store: 'well', channel: 'well', 'sealing keys': 'well' })
+})
+
+t.test('DATABASE_URL goes before PGHOST; no such database is no try-again, and a bad name of a schema is refused', { skip }, async (t) => {
+  const url = (database: string) => `postgres://${postgres.user}@${postgres.host}:${postgres.port}/${database}`
+  t.match(await execute(['migrate', '--check'], { env: { ...environment, DATABASE_URL: url('nobody_has_made_this') } }), { code: 2, failure: { error: 'usage', message: /nobody_has_made_this/ } })
+  t.match(await execute(['migrate', '--check', '--schema', 'A"; drop'], { env: environment }), { code: 2, failure: { error: 'AUTH_CONFIG_OPTION' } })
+})
+
+t.test('somebody who may not create is told who may', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const role = `${schema}_role`
+  await sql(`create role ${role} login`)
+  t.teardown(() => sql(`drop role ${role}`))
+  const ended = await execute(['migrate', '--schema', schema], { env: { ...environment, PGUSER: role } })
+  // A server that asks this role for a password does not let it in; either way trying again does not mend it.
+  t.match(ended, { code: 2, answer: null, failure: { error: 'usage' } })
+})
+
+t.test('without pg it says what to install, and asks nobody', async (t) => {
+  const absent = async () => { throw Object.assign(new Error('Cannot find package \'pg\''), { code: 'ERR_MODULE_NOT_FOUND' }) }
+  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, absent), new Failure(2, 'pg_missing', 'PostgreSQL is spoken by the package pg, which is not installed here', 'npm install pg'))
+  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, async () => { throw new SyntaxError('broken') }), new SyntaxError('broken'))
+})
+
+async function until (holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => { setImmediate(resolve) })
+}
