@@ -42,6 +42,8 @@ const refusalTime = 1000
 const maxRefusals = 1000
 // Without a limit a flood of distinct keys before a slow store is memory without end.
 const maxLoads = 10_000
+// Milliseconds: well below those after which a revocation has to be heard everywhere.
+const joinable = 100
 // A key that changes each time it is read is answered with "ask again" rather than with a doubtful yes.
 const maxReadings = 4
 
@@ -63,13 +65,25 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     ? new LRUCache<string, ProvedKey>({ max: cache.max, dispose: (key) => { digestOf.delete(key.record.keyId) } })
     : null
   const refused = cache ? new LRUCache<string, { reason: KeyRefusal, since: number }>({ max: Math.min(cache.max, maxRefusals) }) : null
-  const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard }>()
+  const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard, began: number }>()
   const keys = new WeakMap<ApiKeyPrincipal, ProvedKey>()
   let sweeping: Timer | null = null
   let closed = false
 
   function find (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
-    return held(digest) ?? loads.get(digest)?.answer ?? load(digest)
+    return held(digest) ?? join(digest) ?? load(digest)
+  }
+
+  /**
+   * The reading in the air. Where its channel is heard it is told of changes; where nobody tells it, it may have seen the key before
+   * a revocation, so that only those join who come right behind the first.
+   */
+  function join (digest: string): Promise<ProvedKey | KeyRefusal> | undefined {
+    const load = loads.get(digest)
+    if (load === undefined) return undefined
+    if (channel?.healthy === true || clock() - load.began < joinable) return load.answer
+    load.heard.over = true
+    return undefined
   }
 
   function held (digest: string): ProvedKey | KeyRefusal | undefined {
@@ -105,7 +119,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     }
     // The first request waits as all the others do, so that one reading and one time limit serve them all.
     const answer = withinTimeLimit(readUntilSettled(digest, heard, record, end), timeLimit, timers).finally(end)
-    loads.set(digest, { answer, heard })
+    loads.set(digest, { answer, heard, began: clock() })
     return answer
   }
 

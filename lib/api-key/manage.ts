@@ -111,9 +111,10 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
     async create (input) {
       const now = clock()
       const { record, issued } = issue(readNewKey(input, environments, now), null, now)
-      // Not published: nobody can have asked for a key before it is shown for the first time.
       const answer = await change([{ digest: record.digest }], () => store.create(record, quota))
       if (answer === 'quota-exceeded') throw new AuthError('AUTH_QUOTA_EXCEEDED', 'quota')
+      // Another process may hold for a second that there is no such key. If it is not told, no more than that second is lost.
+      await publish([{ digest: record.digest, keyId: record.keyId }]).catch(() => {})
       const { tenantId, keyId, name, scopes, createdAt, createdBy } = record
       publishKeyEvent({ event: 'created', tenantId, keyId, name, scopes, at: createdAt, by: createdBy })
       return issued

@@ -162,6 +162,28 @@ t.test('without a channel nothing positive is held; a change in this process sti
   t.equal(readings.length, 3)
 })
 
+t.test('where no change is heard, a request joins a reading only right behind the first, and the older reading is not held', async (t) => {
+  const { record } = newRecord()
+  const { store, readings, channel } = scriptedStore({ manual: true })
+  channel.healthy = false
+  const time = fakeTime()
+  const lookup = createLookup(settingsFor(store), time)
+  const early = [lookup.find(record.digest)]
+  time.pass(99)
+  early.push(lookup.find(record.digest))
+  t.equal(readings.length, 1, 'right behind the first')
+  time.pass(1)
+  const late = lookup.find(record.digest)
+  t.equal(readings.length, 2, 'a reading of its own')
+  channel.healthy = true
+  readings[0]?.answer(record)
+  await Promise.all(early)
+  t.equal(lookup.size().proved, 0, 'nobody has told the older reading of changes')
+  readings[1]?.answer({ ...record, revokedAt })
+  t.equal(await late, 'revoked')
+  t.equal(await lookup.find(record.digest), 'revoked')
+})
+
 t.test('with the cache off nothing is held, and many requests at once still share one reading', async (t) => {
   const { record } = newRecord()
   const { store, memory, readings } = scriptedStore()
