@@ -7,13 +7,14 @@ import { promisify } from 'node:util'
 import { once } from '../docs/examples/demo/once.js'
 import { requestsOf } from '../docs/examples/demo/requests.js'
 import { createWorld } from '../docs/examples/demo/world.js'
+import { postgresMissing, redisMissing } from './fixtures/services.js'
 
-t.setTimeout(120_000)
+t.setTimeout(180_000)
 const demo = join(dirname(import.meta.dirname), 'docs', 'examples', 'demo.ts')
 const args = ['--import', 'tsx', demo]
 
-t.test('npm run demo -- --once is answered as expected, prints a row for each request, and ends', { timeout: 60_000 }, async (t) => {
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...args, '--once'], { timeout: 50_000 })
+t.test('npm run demo -- --once is answered as expected, prints a row for each request, and ends', { timeout: 170_000 }, async (t) => {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...args, '--once'], { timeout: 160_000 })
   const [head = '', ...lines] = stdout.trim().split('\n')
   const rows = lines.filter((line) => /^(GET|POST|DELETE) /.test(line))
   t.equal(stderr, '')
@@ -25,7 +26,7 @@ t.test('npm run demo -- --once is answered as expected, prints a row for each re
   for (const row of rows) t.equal(row.slice(got), row.slice(expected, got).trim(), row)
 })
 
-t.test('one answer other than expected is marked, and is a failure', { timeout: 60_000 }, async (t) => {
+t.test('one answer other than expected is marked, and is a failure', { timeout: 170_000 }, async (t) => {
   const world = await createWorld(0)
   t.teardown(() => world.close())
   const printed: string[] = []
@@ -35,7 +36,7 @@ t.test('one answer other than expected is marked, and is a failure', { timeout: 
   t.equal(printed.at(-1), `${rest.length + 5} requests, 1 answered otherwise than expected`)
 })
 
-t.test('npm run demo prints its commands, stays up, and ends when it is told to', { timeout: 60_000 }, async (t) => {
+t.test('npm run demo prints its commands, stays up, and ends when it is told to', { timeout: 170_000 }, async (t) => {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   let text = ''
@@ -52,8 +53,18 @@ t.test('npm run demo prints its commands, stays up, and ends when it is told to'
   t.strictSame(await ended, [0, null])
 })
 
-t.test('an argument that the demo does not know is refused', { timeout: 60_000 }, async (t) => {
-  const failure = await promisify(execFile)(process.execPath, [...args, '--onec'], { timeout: 50_000 }).then(() => null, (error) => error)
+for (const [words, options, missing] of [
+  ['on PostgreSQL', ['--store', 'postgres'], await postgresMissing()],
+  ['on PostgreSQL, told over Redis', ['--store', 'postgres', '--channel', 'redis'], await postgresMissing() || await redisMissing()]
+] as const) {
+  t.test(`the demo is answered the same ${words}`, { timeout: 170_000, skip: missing }, async (t) => {
+    const { stdout } = await promisify(execFile)(process.execPath, [...args, '--once', ...options], { timeout: 160_000 })
+    t.match(stdout.trim().split('\n').at(-1), /^\d+ requests, all answered as expected$/)
+  })
+}
+
+t.test('an argument that the demo does not know is refused', { timeout: 170_000 }, async (t) => {
+  const failure = await promisify(execFile)(process.execPath, [...args, '--onec'], { timeout: 160_000 }).then(() => null, (error) => error)
   t.equal(failure?.code, 1)
   t.match(failure?.stderr, "Unknown option '--onec'")
 })

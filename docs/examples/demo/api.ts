@@ -2,28 +2,31 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 // In an application: from 'fastify-causeflow-auth'.
 import causeflowAuth, {
-  MemoryReplayStore, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowErrorHandler, parseWebhookEvent, principalOf,
-  type ApiKeyStore, type JwtOptions
+  apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowErrorHandler, parseWebhookEvent, principalOf,
+  type ApiKeyStore, type JwtOptions, type ReplayStore
 } from '../../../lib/index.js'
 
 export interface ApiOptions {
   jwt: JwtOptions
   store: ApiKeyStore
+  /** Seal the signing secrets of the keys in the store. */
+  sealingKeys: readonly Uint8Array[]
+  /** Remembers deliveries, so that a second one counts for nothing. */
+  replay: ReplayStore
   /** The secret of the deliveries that another installation sends to /v1/events. */
   eventSecret: string
   /** Milliseconds since the epoch. */
   clock: () => number
 }
 
-export async function buildApi ({ jwt, store, eventSecret, clock }: ApiOptions): Promise<FastifyInstance> {
+export async function buildApi ({ jwt, store, sealingKeys, replay, eventSecret, clock }: ApiOptions): Promise<FastifyInstance> {
   const app = Fastify()
   app.setErrorHandler(causeflowErrorHandler())
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'not_found', message: 'There is nothing at this address' }))
 
-  const replay = new MemoryReplayStore({ clock })
   await app.register(causeflowAuth, {
     jwt,
-    apiKey: { store, quota: 3 },
+    apiKey: { store, quota: 3, sealingKeys: [...sealingKeys] },
     webhook: [
       // Each key has its own signing secret: a leaked one opens one key's deliveries.
       { secret: apiKeySecret(), replay },

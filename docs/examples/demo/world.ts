@@ -1,9 +1,10 @@
 /** The world of the demo: an issuer, a store, two tenants, and credentials of every kind, good and bad. */
 import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { createApiKey, MemoryApiKeyStore, type IssuedApiKey } from '../../../lib/index.js'
+import { createApiKey, type IssuedApiKey } from '../../../lib/index.js'
 import { createTestIssuer, type TestIssuer } from '../../../lib/testing/index.js'
 import { buildApi } from './api.js'
+import { openStores, type StoreChoice } from './stores.js'
 
 export interface World {
   /** Where the API listens. */
@@ -25,7 +26,7 @@ export interface World {
 const hour = 3_600_000
 
 /** Starts everything on this machine. `port` 0 takes a free one. */
-export async function createWorld (port: number): Promise<World> {
+export async function createWorld (port: number, choice: StoreChoice = { store: 'memory', channel: 'store' }): Promise<World> {
   // An expired key cannot be made, so one is made yesterday.
   let behind = 24 * hour
   const clock = (): number => Date.now() - behind
@@ -35,9 +36,12 @@ export async function createWorld (port: number): Promise<World> {
   const eventSecret = `whsec_${randomBytes(24).toString('base64')}`
 
   const issuer = await createTestIssuer({ clock })
+  const stores = await openStores(choice, clock)
   const app = await buildApi({
     jwt: { ...issuer.jwtOptions(), isRevoked: ({ subject }) => subject === signedOut },
-    store: new MemoryApiKeyStore(),
+    store: stores.keys,
+    replay: stores.replay,
+    sealingKeys: stores.sealingKeys,
     eventSecret,
     clock
   })
@@ -79,6 +83,7 @@ export async function createWorld (port: number): Promise<World> {
     clock,
     async close () {
       await app.close()
+      await stores.close()
       await issuer.close()
     }
   }
