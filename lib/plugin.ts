@@ -70,9 +70,6 @@ export interface CauseflowAuth {
 
 const kRoute = Symbol('causeflow-auth.route')
 
-/** By the options of one registered route: each route has its own, a copy of another's too. */
-const recordOf = new WeakMap<object, RouteRecord>()
-
 /** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
 const drainedAtMost = 65_536
 
@@ -93,20 +90,16 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   addLabels(fastify, registration)
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
-    const known = recordOf.get(route)
-    // A parent's registration was here first.
-    if (known !== undefined) { records.push(known); return }
     const record = recordRoute(this, route)
-    recordOf.set(route, record)
     records.push(record)
-    // A config copied from another route brings that route's record along; this one stands over it.
+    // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
     addLabels(this, registration, record.declared)
   })
 
   fastify.addHook('onReady', async function () {
-    for (const record of records) if (record.plan === null) compileRecord(record)
+    for (const record of records) compileRecord(record)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
     }
