@@ -15,7 +15,7 @@ import { kProofs, type Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { planRoute, readStatement, recordRoute, type Plan, type RouteRecord } from './route.js'
+import { planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -116,6 +116,14 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
     decideRequest(plan, request, reply, done)
   })
+  fastify.addHook('preParsing', function causeflowAuthUnparsed (request, reply, _payload, done) {
+    // An earlier hook may have ended the phase of ours: then no parser gets to see what a stranger sent.
+    const state = stateOf(request)
+    if (state[kProved] || state[kBody]) return done()
+    const plan = planOf(request)
+    if (plan === null) return done()
+    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+  })
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
     const state = stateOf(request)
     // A GET may have a body, and no parser has come by to take the label off.
@@ -166,7 +174,9 @@ function decorateRequest (fastify: FastifyInstance): void {
 
 function compileRecord (record: RouteRecord): void {
   const registration = registrationOf(record.instance) as Registration
-  const plan = planRoute(registration, { ...record, ...readStatement(record) })
+  const statement = readStatement(record)
+  if (statement.stated === null) refuseMisplaced(record)
+  const plan = planRoute(registration, { ...record, ...statement })
   if ((plan.signed || plan.rawBody) && !labelsOf(registration, plan.declared).every((label) => record.instance.hasContentTypeParser(label))) {
     throw configError('route', `${plan.label}: its scope has removed the content-type parsers that keep raw bodies. Call removeAllContentTypeParsers() before the scope's routes, not after`)
   }

@@ -64,7 +64,7 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
   }
   const keyVerifier = keys
   const webhooks = new Map<string, SignatureVerifier<FastifyRequest>>(settings.webhook.map((webhook) => [webhook.name, createSignatureVerifier(
-    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved) } : webhook,
+    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved), ownerOf: keyIdOf } : webhook,
     { clock })]))
   if (keys !== null && !keys.opensSecrets && settings.webhook.some(needsKey)) {
     throw configError('credential', 'apiKeySecret() opens the signing secrets of API keys, and this store keeps none without a key to seal them with. Give the plugin apiKey: { store, sealingKeys: [key] }, 32 bytes of your own')
@@ -95,6 +95,10 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
 
 function keySecrets (keys: KeyVerifier | null, proved: Principal | null): readonly string[] | Promise<readonly string[]> | null {
   return keys !== null && proved?.scheme === 'apiKey' ? keys.webhookSecrets(proved) : null
+}
+
+function keyIdOf (proved: Principal | null): string | null {
+  return proved?.scheme === 'apiKey' ? proved.keyId : null
 }
 
 const registrations = new WeakMap<object, Registration>()
