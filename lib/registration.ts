@@ -14,6 +14,7 @@ import type { Timers } from './api-key/settings.js'
 import type { Algorithm } from './jwt/algorithm.js'
 import type { Principal } from './principal.js'
 import type { Verifiers } from './presentation.js'
+import type { SecretAnswer } from './webhook/secret.js'
 
 /** A registration, as the rim uses it. */
 export interface Registration {
@@ -93,8 +94,9 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
   }
 }
 
-function keySecrets (keys: KeyVerifier | null, proved: Principal | null): readonly string[] | Promise<readonly string[]> | null {
-  return keys !== null && proved?.scheme === 'apiKey' ? keys.webhookSecrets(proved) : null
+/** The key's secrets, and its tenant with them: two tenants may send the same bytes, and a replay store must not take one's delivery for the other's. */
+function keySecrets (keys: KeyVerifier | null, proved: Principal | null): SecretAnswer {
+  return keys !== null && proved?.scheme === 'apiKey' ? { secrets: keys.webhookSecrets(proved), tenantId: proved.tenantId } : null
 }
 
 function keyIdOf (proved: Principal | null): string | null {
