@@ -15,7 +15,7 @@ import { kProofs, type Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { planRoute, readStatement, recordRoute, type Plan, type RouteRecord } from './route.js'
+import { kRoute, planRoute, readStatement, recordRoute, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -67,8 +67,6 @@ export interface CauseflowAuth {
   /** The API keys of the configured store. */
   readonly apiKeys: ApiKeys
 }
-
-const kRoute = Symbol('causeflow-auth.route')
 
 /** By the options of one registered route: each route has its own, a copy of another's too. */
 const recordOf = new WeakMap<object, RouteRecord>()

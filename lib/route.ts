@@ -2,8 +2,11 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { urlParams, type CompiledRule } from './compiled-rule.js'
 import { configError } from './errors.js'
-import { requireNode, type Registration } from './registration.js'
+import { registrationOf, requireNode, type Registration } from './registration.js'
 import type { AuthRule } from './rule.js'
+
+/** Under which the config of a route carries what is known of it. */
+export const kRoute = Symbol('causeflow-auth.route')
 
 /** The rules of guards that `require` has made. */
 export const guardRules = new WeakMap<object, AuthRule>()
@@ -58,6 +61,16 @@ export function readStatement ({ method, url, options }: Pick<RouteRecord, 'meth
   }
   if (config.rawBody !== undefined && typeof config.rawBody !== 'boolean') throw configError('route', `${label}: config.rawBody is true or false`)
   return { stated: statedRule(label, config, options), rawBody: config.rawBody === true }
+}
+
+/** What is known of a route, by its options; null where the plugin has not seen it. */
+export function recordOf ({ config }: Pick<RouteOptions, 'config'>): RouteRecord | null {
+  return ((config ?? {}) as unknown as Record<PropertyKey, unknown>)[kRoute] as RouteRecord | undefined ?? null
+}
+
+/** The plan of a route that the plugin has seen. Compiled here, and not kept, where the app is not ready yet. */
+export function planOf (record: RouteRecord): Plan {
+  return record.plan ?? planRoute(registrationOf(record.instance) as Registration, { ...record, ...readStatement(record) })
 }
 
 /** Compiles the rule of a route. Throws AUTH_CONFIG_… for what can never be decided. */
