@@ -24,9 +24,9 @@ const NewKeySchema = Type.Object({
   expiresAt: Type.Optional(Type.String({ description: 'ISO 8601, in the future' }))
 }, { additionalProperties: false })
 
-const OverlapSchema = Type.Optional(Type.Object({
+const OverlapSchema = Type.Object({
   overlap: Type.Optional(Type.Number({ minimum: 0, maximum: 2_592_000, description: 'Seconds for which the old one still works' }))
-}, { additionalProperties: false }))
+}, { additionalProperties: false })
 
 const IssuedSchema = Type.Object({
   keyId: Type.String(),
@@ -97,7 +97,7 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
     return reply.code(204).send(null)
   })
 
-  fastify.post('/api-keys/:keyId/rotate', { config: { auth: manage }, schema: { params: KeyParams, body: OverlapSchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
+  fastify.post('/api-keys/:keyId/rotate', { config: { auth: manage }, preValidation: bodyOptional, schema: { params: KeyParams, body: OverlapSchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
     const outcome = await keys.rotate({ ...request.body as Static<typeof OverlapSchema>, ...nameIn(request), rotatedBy: actor(request).by })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active, or its replacement is still overlapping')
@@ -105,13 +105,18 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
     return outcome
   })
 
-  fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
+  fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, preValidation: bodyOptional, schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
     const outcome = await keys.rotateWebhookSecret({ ...request.body as Static<typeof OverlapSchema>, ...nameIn(request) })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active')
     reply.code(201)
     return outcome
   })
+}
+
+/** A schema of an object refuses a request without a body; here everything in it may be left out. */
+async function bodyOptional (request: FastifyRequest): Promise<void> {
+  request.body ??= {}
 }
 
 /** Whose keys these are, and who is at work. Without a tenant there are none. */

@@ -75,6 +75,13 @@ t.test('a body that the contract does not know is a validation error', async (t)
   }
 })
 
+t.test('what rotates needs no body: everything in it may be left out', async (t) => {
+  const app = await build()
+  const { body: { keyId } } = await call(app, ['POST', '/v1/api-keys', admin, { name: 'k' }])
+  t.match(await call(app, ['POST', `/v1/api-keys/${keyId}/webhook-secret`, admin]), { status: 201, body: { keyId, previousUntil: '2026-01-01T00:00:00.000Z' } })
+  t.match(await call(app, ['POST', `/v1/api-keys/${keyId}/rotate`, admin]), { status: 201, body: { name: 'k' } })
+})
+
 t.test('rotation answers the new key once and ends the old one, or lets it overlap', async (t) => {
   const app = await build()
   const { body: old } = await call(app, ['POST', '/v1/api-keys', admin, { name: 'k' }])
