@@ -4,7 +4,7 @@ import { nodeOf, type AuthRule } from './rule.js'
 import { causeflow } from './webhook/schemes/causeflow.js'
 import { causeflowClaims, type ClaimMapping } from './jwt/claims.js'
 import { allowedAlgorithms, type Algorithm } from './jwt/algorithm.js'
-import { isKeySecret } from './webhook/key-secret.js'
+import { apiKeySecret, isKeySecret } from './webhook/key-secret.js'
 import type { FastifyRequest } from 'fastify'
 import type { ApiKeySettings } from './api-key/settings.js'
 import type { ApiKeyStore } from './api-key/store.js'
@@ -103,10 +103,13 @@ export interface WebhookOptions {
   /** Default: causeflow(). */
   scheme?: SignatureScheme
   /** A secret (text: its UTF-8 bytes), several during a rotation, or a function that finds them; 2 seconds at most. */
-  secret: Secret | Secret[] | ((request: FastifyRequest, proved: Principal | null) => SecretAnswer | Promise<SecretAnswer>)
+  secret: Secret | Secret[] | SecretFinder
   /** Where deliveries are remembered, so that a second one answers 409. Default: none. */
   replay?: ReplayStore
 }
+
+/** Declared as a method, so that a function may name the generics of its own route: `FastifyRequest<{ Params: { tenantId: string } }>`. */
+export type SecretFinder = { find (request: FastifyRequest, proved: Principal | null): SecretAnswer | Promise<SecretAnswer> }['find']
 
 /** The options with everything filled in. */
 export interface Settings {
@@ -257,6 +260,7 @@ function readWebhook (options: WebhookOptions, at: string): Settings['webhook'][
     secret: [(value) => isSecret(value) || isListOf(value, isSecret) || isFunction(value), 'a non-empty secret (a string or bytes), a list of them, or a function that finds them', 'required'],
     replay: [(value) => isObject(value) && isFunction(value.remember) && isFunction(value.forget), 'a ReplayStore, for example new MemoryReplayStore()']
   })
+  if ((options.secret as unknown) === apiKeySecret) throw bad(at, 'has apiKeySecret itself as its secret. Call it: secret: apiKeySecret()')
   // Node knows headers by their lower-case names: any other would never be found.
   const header = options.scheme?.headers.find((name) => name !== name.toLowerCase())
   if (header !== undefined) throw bad(at, `has a scheme whose header '${header}' is not in lower case. Write '${header.toLowerCase()}'`)
@@ -281,7 +285,7 @@ const isSeconds: Expectation = [(value) => isNumber(value) && value > 0 && value
 
 /** Refuses what an object should not have and what has the wrong form. Undefined counts as not given. */
 function check (at: string, value: unknown, expectations: Record<string, Expectation>): void {
-  const where = at === '' ? 'the options of causeflowAuth' : at
+  const where = at === '' ? 'causeflowAuth' : at
   if (!isObject(value) || Array.isArray(value)) throw bad(at, 'must be an object')
   for (const name of Object.keys(value)) {
     if (Object.hasOwn(expectations, name)) continue

@@ -65,7 +65,7 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
   }
   const keyVerifier = keys
   const webhooks = new Map<string, SignatureVerifier<FastifyRequest>>(settings.webhook.map((webhook) => [webhook.name, createSignatureVerifier(
-    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved) } : webhook,
+    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved), ownerOf: keyIdOf } : webhook,
     { clock })]))
   if (keys !== null && !keys.opensSecrets && settings.webhook.some(needsKey)) {
     throw configError('credential', 'apiKeySecret() opens the signing secrets of API keys, and this store keeps none without a key to seal them with. Give the plugin apiKey: { store, sealingKeys: [key] }, 32 bytes of your own')
@@ -97,6 +97,10 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
 /** The key's secrets, and its tenant with them: two tenants may send the same bytes, and a replay store must not take one's delivery for the other's. */
 function keySecrets (keys: KeyVerifier | null, proved: Principal | null): SecretAnswer {
   return keys !== null && proved?.scheme === 'apiKey' ? { secrets: keys.webhookSecrets(proved), tenantId: proved.tenantId } : null
+}
+
+function keyIdOf (proved: Principal | null): string | null {
+  return proved?.scheme === 'apiKey' ? proved.keyId : null
 }
 
 const registrations = new WeakMap<object, Registration>()

@@ -1,11 +1,15 @@
 /** TypeBox schemas of what the plugin itself makes; those of claims, records and events stand in their rooms. */
 import { Type, type Static } from '@sinclair/typebox'
+import type { Claims, Scheme } from './principal.js'
 
+const texts = Type.Unsafe<readonly string[]>(Type.Array(Type.String()))
+
+// Read-only, as a principal is: a route with a type provider answers with one as it stands.
 const parts = {
   tenantId: Type.Union([Type.String(), Type.Null()]),
-  roles: Type.Array(Type.String()),
-  scopes: Type.Array(Type.String()),
-  proofs: Type.Array(Type.Union([Type.Literal('jwt'), Type.Literal('apiKey'), Type.Literal('webhook')]))
+  roles: texts,
+  scopes: texts,
+  proofs: Type.Unsafe<readonly Scheme[]>(Type.Array(Type.Union([Type.Literal('jwt'), Type.Literal('apiKey'), Type.Literal('webhook')])))
 }
 
 /** A principal, for routes that answer with it (`GET /v1/me`). Claims are whatever the token carries: leave them out of answers. */
@@ -17,7 +21,7 @@ export const PrincipalSchema = Type.Union([
     email: Type.Union([Type.String(), Type.Null()]),
     issuer: Type.String(),
     expiresAt: Type.Number({ description: 'Seconds since the epoch' }),
-    claims: Type.Record(Type.String(), Type.Unknown())
+    claims: Type.Unsafe<Claims>(Type.Record(Type.String(), Type.Unknown()))
   }),
   Type.Object({
     scheme: Type.Literal('apiKey'),

@@ -64,11 +64,11 @@ export function causeflowClaims (): ClaimMapping<typeof CauseflowClaimsSchema> {
 
 /**
  * Compiles a mapping: from claims to what it reads of them, or AUTH_TOKEN_CLAIMS. Of what it answers only the
- * types are checked. Throws AUTH_CONFIG_OPTION for a schema that would refuse every token.
+ * types are checked. Throws AUTH_CONFIG_OPTION for a schema that would refuse every token or that its checker cannot read.
  */
 export function compileMapping (mapping: ClaimMapping): (claims: Record<string, unknown>) => MappedPrincipal {
   if (usesFormat(mapping.schema)) throw configError('option', 'The schema of a claim mapping cannot use "format": no format is known to its checker. Use "pattern"')
-  const shape = TypeCompiler.Compile(mapping.schema)
+  const shape = compiled(mapping.schema)
   return function read (claims) {
     if (!shape.Check(claims)) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims')
     let mapped: MappedPrincipal
@@ -79,6 +79,15 @@ export function compileMapping (mapping: ClaimMapping): (claims: Record<string, 
     }
     if (!isMapped(mapped)) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { cause: new TypeError('The claim mapping answered no principal') })
     return mapped
+  }
+}
+
+/** Plain JSON schemas and those of `typebox` 1 look alike to the eye, and the compiler's own words name no package. */
+function compiled (schema: TSchema): ReturnType<typeof TypeCompiler.Compile> {
+  try {
+    return TypeCompiler.Compile(schema)
+  } catch (cause) {
+    throw configError('option', `The schema of a claim mapping is none of @sinclair/typebox 0.34 (${cause instanceof Error ? cause.message : 'it cannot be compiled'}). Build it with the Type of that package`)
   }
 }
 

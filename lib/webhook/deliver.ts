@@ -1,5 +1,6 @@
 /** Sending signed deliveries: the same bytes and the same id at every try. */
 import { randomUUID } from 'node:crypto'
+import { isUint8Array } from 'node:util/types'
 import pRetry from 'p-retry'
 import { configError } from '../errors.js'
 import type { WebhookEnvelope } from './events.js'
@@ -140,6 +141,7 @@ function prepare (options: DeliverWebhookOptions): Prepared {
   }
   if (!Number.isSafeInteger(retries) || retries < 0) throw configError('option', 'deliverWebhook({ retries }) must be a whole number, 0 or more')
   if ((event === undefined) === (body === undefined)) throw configError('option', 'deliverWebhook needs either event or body')
+  if (body !== undefined && typeof body !== 'string' && !isUint8Array(body)) throw configError('option', 'deliverWebhook({ body }) takes the very bytes to send, as a string or a Uint8Array. Give an object as event')
   const bytes = Buffer.from(event === undefined ? body! : JSON.stringify(event))
   if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
   const headers = new Headers(options.headers)

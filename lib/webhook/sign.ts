@@ -1,5 +1,6 @@
 /** Signing and verifying deliveries without Fastify. */
 import { randomUUID } from 'node:crypto'
+import { isUint8Array } from 'node:util/types'
 import { configError } from '../errors.js'
 import type { WebhookPrincipal } from '../principal.js'
 import { causeflow } from './schemes/causeflow.js'
@@ -19,10 +20,11 @@ export interface SignWebhookOptions {
  * Refuses an empty body, which no verifier would accept, and a secret that is empty or that the scheme cannot read.
  */
 export function signWebhook (body: string | Uint8Array, secret: Secret, scheme: SignatureScheme = causeflow(), options: SignWebhookOptions = {}): Record<string, string> {
-  if (body.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
+  const bytes = bytesOf(body, 'signWebhook(body, …) takes the very bytes to send, as a string or a Uint8Array. Serialise the body once, sign that text, and send the same')
+  if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
   const { id = `msg_${randomUUID()}`, timestamp = Math.floor(Date.now() / 1000) } = options
   if (!Number.isSafeInteger(timestamp) || timestamp < 0) throw configError('option', 'timestamp must be whole seconds since the epoch')
-  return signatureHeaders(scheme, signingMac(secret, scheme), bytesOf(body), { id, timestamp })
+  return signatureHeaders(scheme, signingMac(secret, scheme), bytes, { id, timestamp })
 }
 
 export interface VerifyWebhookOptions {
@@ -41,15 +43,18 @@ export type HeaderSource = Headers | Readonly<Record<string, string | readonly s
  * or the body's digest yourself.
  */
 export function verifyWebhook (body: string | Uint8Array, headers: HeaderSource, secret: Secret | readonly Secret[], scheme: SignatureScheme = causeflow(), options: VerifyWebhookOptions = {}): WebhookPrincipal {
+  const bytes = bytesOf(body, 'verifyWebhook(body, …) takes the raw bytes as received, as a string or a Uint8Array, and no parsed body. Read the body before it is parsed')
   const { name = 'default', clock = Date.now } = options
   const verifier = createSignatureVerifier({ name, scheme, secret, replay: null }, { clock })
   // A literal secret opens at once.
   const opened = verifier.open(lowerCased(headers), null, null) as OpenedSignature
-  return opened.verify(bytesOf(body))
+  return opened.verify(bytes)
 }
 
-function bytesOf (body: string | Uint8Array): Buffer {
-  return typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+function bytesOf (body: string | Uint8Array, otherwise: string): Buffer {
+  if (typeof body === 'string') return Buffer.from(body)
+  if (!isUint8Array(body)) throw configError('option', otherwise)
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
 }
 
 /** Headers as node:http hands them to a route: names in lower case, duplicates joined, which no scheme accepts. */

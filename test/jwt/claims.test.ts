@@ -44,6 +44,13 @@ t.test('a mapping that throws, or answers no principal, refuses the token', asyn
   t.equal(await read({ schema: Type.Object({}), principal: () => { throw new AuthError('AUTH_TOKEN_CLAIMS', 'actor') } }), 'AUTH_TOKEN_CLAIMS actor')
 })
 
+t.test('a schema that its checker cannot read does not start, and the message names the package', async (t) => {
+  const principal = (): never => { throw new Error('not reached') }
+  // As typebox 1 makes it, and as a JSON schema is written by hand.
+  const typebox1 = Object.defineProperty({ type: 'object', required: [], properties: {} }, '~kind', { value: 'Object' })
+  for (const schema of [typebox1, { type: 'object' }] as never[]) t.throws(() => compileMapping({ schema, principal }), { code: 'AUTH_CONFIG_OPTION', message: /none of @sinclair\/typebox 0\.34/ })
+})
+
 t.test('a schema with a format, which would refuse every token, does not start', async (t) => {
   const principal = (): never => { throw new Error('not reached') }
   t.throws(() => compileMapping({ schema: Type.Object({ a: Type.Optional(Type.Array(Type.String({ format: 'email' }))) }), principal }), { code: 'AUTH_CONFIG_OPTION' })

@@ -9,6 +9,15 @@ import {
 const issuer = 'https://acme.clerk.accounts.dev'
 const store = new MemoryApiKeyStore()
 
+describe('a secret resolver', () => {
+  test('may name the generics of its route, and nothing that no request is', () => {
+    expect<{ secret: (request: FastifyRequest<{ Params: { tenantId: string } }>) => string }>().type.toBeAssignableTo<WebhookOptions>()
+    expect<{ secret: (request: FastifyRequest<{ Params: { tenantId: string } }>, proved: Principal | null) => Promise<null> }>().type.toBeAssignableTo<WebhookOptions>()
+    expect<{ secret: (request: string) => string }>().type.not.toBeAssignableTo<WebhookOptions>()
+    expect<{ secret: () => number }>().type.not.toBeAssignableTo<WebhookOptions>()
+  })
+})
+
 describe('the options', () => {
   test('may all be left out', () => {
     expect<{}>().type.toBeAssignableTo<CauseflowAuthOptions>()

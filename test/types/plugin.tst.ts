@@ -4,7 +4,7 @@ import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse } from 
 import { Type } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { describe, expect, test } from 'tstyche'
-import causeflowAuth, { auth, causeflowErrorHandler, principalOf, problemErrorHandler, type ApiKeyPrincipal, type ApiKeys, type Guard, type JwtPrincipal, type Principal, type WebhookPrincipal } from '../../lib/index.js'
+import causeflowAuth, { PrincipalSchema, auth, causeflowErrorHandler, principalOf, problemErrorHandler, type ApiKeyPrincipal, type ApiKeys, type Guard, type JwtPrincipal, type Principal, type WebhookPrincipal } from '../../lib/index.js'
 
 declare const app: FastifyInstance
 declare const request: FastifyRequest
@@ -100,6 +100,10 @@ describe('a guard', () => {
       expect(request.principal).type.toBe<Principal | null>()
       return principalOf(request).scheme
     })
+  })
+
+  test('answers with a principal where its schema is the answer\'s', () => {
+    app.withTypeProvider<TypeBoxTypeProvider>().get('/f', { schema: { response: { 200: PrincipalSchema } } }, async (request) => principalOf(request))
   })
 })
 

@@ -193,6 +193,7 @@ t.test('wrong options are refused before anything is sent', async (t) => {
   }
   await t.rejects(deliverWebhook({ url, secret: 'secret', event, body: 'x' }), { code: 'AUTH_CONFIG_OPTION' })
   await t.rejects(deliverWebhook({ url, secret: 'secret' }), { code: 'AUTH_CONFIG_OPTION' })
+  await t.rejects(deliverWebhook({ url, secret: 'secret', body: event as never }), { code: 'AUTH_CONFIG_OPTION', message: /Give an object as event/ })
 })
 
 t.test('of an answer\'s body no more than 16 kB and what is under way is read', async (t) => {

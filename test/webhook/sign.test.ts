@@ -82,6 +82,7 @@ t.test('without options the scheme is causeflow, the time is now and each delive
 
 t.test('an empty body and a time that is not whole seconds are refused', async (t) => {
   for (const body of ['', Buffer.alloc(0)]) t.throws(() => signWebhook(body, 'secret'), { code: 'AUTH_CONFIG_OPTION' })
+  for (const body of [{ alert: 1 }, undefined, null, 5] as never[]) t.throws(() => signWebhook(body, 'secret'), { code: 'AUTH_CONFIG_OPTION', message: /Serialise the body once/ })
   for (const timestamp of [1.5, NaN, -1, Infinity, '1' as never]) t.throws(() => signWebhook('body', 'secret', slack(), { timestamp }), { code: 'AUTH_CONFIG_OPTION' })
 })
 
@@ -100,6 +101,7 @@ t.test('verifyWebhook takes headers as fetch, node:http and plain objects have t
   t.throws(() => verifyWebhook('body', {}, 'secret'), { code: 'AUTH_SIGNATURE_MISSING' })
   t.throws(() => verifyWebhook('', headers, 'secret'), { code: 'AUTH_SIGNATURE_INVALID' })
   t.throws(() => verifyWebhook('body', headers, ''), { code: 'AUTH_CONFIG_OPTION' })
+  for (const body of [{ alert: 1 }, undefined, null, 5] as never[]) t.throws(() => verifyWebhook(body, headers, 'secret'), { code: 'AUTH_CONFIG_OPTION', message: /before it is parsed/ })
 })
 
 const awkward = ['{"event":"incident.created"}', 'é€😀', '\ufeff{"a":1}\r\n', '%s %d \\n $HOME `x` "q" \'q\'']

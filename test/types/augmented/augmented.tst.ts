@@ -1,5 +1,6 @@
+import type { Static } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import causeflowAuth, { auth, principalOf, type CauseflowAuthTypes, type Claims, type Principal, type Role, type Scope } from 'fastify-causeflow-auth'
+import causeflowAuth, { PrincipalSchema, auth, principalOf, type CauseflowAuthTypes, type Claims, type Principal, type Role, type Scope } from 'fastify-causeflow-auth'
 import { describe, expect, test } from 'tstyche'
 
 interface AcmeClaims { readonly sub: string, readonly plan: 'free' | 'paid' }
@@ -38,6 +39,10 @@ describe('an application\'s own types', () => {
     expect(auth.jwt().roles).type.not.toBeCallableWith('admin', 'menber')
     expect(auth.any(auth.jwt(), auth.apiKey()).scopes).type.toBeCallableWith('report:read')
     expect(auth.any(auth.jwt(), auth.apiKey()).scopes).type.not.toBeCallableWith('report:raed')
+  })
+
+  test('go with the schema of a principal', () => {
+    expect<Principal>().type.toBeAssignableTo<Static<typeof PrincipalSchema>>()
   })
 
   test('reach checks', () => {
