@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
-import { deliverWebhook, signWebhook } from '../lib/index.js'
+import { deliverWebhook, signWebhook, type IssuedApiKey } from '../lib/index.js'
 import { bearer, createTestIssuer } from '../lib/testing/index.js'
 
 t.setTimeout(180_000)
@@ -49,10 +49,11 @@ t.test('receiver: a CauseFlow event is received once, tomorrow\'s too, and nothi
 
 t.test('ingest: an alert of each of the five providers needs its tenant\'s key and that key\'s signature', async (t) => {
   const { app, origin } = await start(t, 'ingest.ts', {})
-  const [acme, globex] = await Promise.all(['ten_ACME', 'ten_GLOBEX'].map((tenantId) => app.causeflowAuth.apiKeys.create({ tenantId, name: 'monitoring' })))
-  const send = (path: string, alert: object, { key = acme, signedBy = key }: { key?: typeof acme | undefined, signedBy?: typeof acme | undefined } = {}): Promise<[number, unknown]> => {
+  const create = async (tenantId: string): Promise<IssuedApiKey> => await app.causeflowAuth.apiKeys.create({ tenantId, name: 'monitoring' })
+  const [acme, globex] = [await create('ten_ACME'), await create('ten_GLOBEX')]
+  const send = (path: string, alert: object, { key = acme, signedBy = key }: { key?: IssuedApiKey, signedBy?: IssuedApiKey } = {}): Promise<[number, unknown]> => {
     const body = JSON.stringify(alert)
-    return ask(`${origin}/v1/webhooks/${path}`, { method: 'POST', headers: { ...json, 'x-api-key': key!.plaintextKey, ...signWebhook(body, signedBy!.webhookSecret!) }, body })
+    return ask(`${origin}/v1/webhooks/${path}`, { method: 'POST', headers: { ...json, 'x-api-key': key.plaintextKey, ...signWebhook(body, signedBy.webhookSecret!) }, body })
   }
   const alerts = {
     datadog: { title: '[Triggered] Error rate' },
@@ -75,9 +76,9 @@ t.test('ingest: an alert of each of the five providers needs its tenant\'s key a
   t.strictSame(await refusal(send('ten_ACME/custom', alerts.custom, { key: acme, signedBy: globex })), [401, 'invalid_signature'])
   const body = JSON.stringify(alerts.custom)
   const post = (headers: Record<string, string>): Promise<[number, unknown]> => refusal(ask(`${origin}/v1/webhooks/ten_ACME/custom`, { method: 'POST', headers: { ...json, ...headers }, body }))
-  t.strictSame(await post({ 'x-api-key': acme!.plaintextKey }), [401, 'invalid_signature'])
-  t.strictSame(await post(signWebhook(body, acme!.webhookSecret!)), [401, 'invalid_api_key'])
-  await app.causeflowAuth.apiKeys.revoke({ tenantId: 'ten_ACME', keyId: acme!.keyId })
+  t.strictSame(await post({ 'x-api-key': acme.plaintextKey }), [401, 'invalid_signature'])
+  t.strictSame(await post(signWebhook(body, acme.webhookSecret!)), [401, 'invalid_api_key'])
+  await app.causeflowAuth.apiKeys.revoke({ tenantId: 'ten_ACME', keyId: acme.keyId })
   t.strictSame(await refusal(send('ten_ACME/custom', { title: 'Another' })), [401, 'invalid_api_key'])
 })
 
