@@ -6,6 +6,7 @@ import { causeflowErrorHandler } from './error-handlers.js'
 import { AuthError, configError } from './errors.js'
 import { ErrorSchema } from './schemas.js'
 import { auth, type AuthRule } from './rule.js'
+import type { KeyName } from './api-key/lifecycle.js'
 import type { Principal } from './principal.js'
 
 export interface ApiKeyRoutesOptions {
@@ -85,21 +86,19 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
   })
 
   fastify.get('/api-keys', { config: { auth: list }, schema: { querystring: PageSchema, response: { 200: Type.Object({ keys: Type.Array(ListedSchema), cursor: Type.Union([Type.String(), Type.Null()]) }), ...errors } } }, async (request) => {
-    const page = await keys.list({ tenantId: actor(request).tenantId, ...request.query as Static<typeof PageSchema> })
+    const page = await keys.list({ ...request.query as Static<typeof PageSchema>, tenantId: actor(request).tenantId })
     return { keys: page.keys.map((key: ApiKeyRecord) => ({ ...key, status: listedStatus(key) })), cursor: page.cursor }
   })
 
   fastify.delete('/api-keys/:keyId', { config: { auth: manage }, schema: { params: KeyParams, response: { 204: Type.Null(), ...errors } } }, async (request, reply) => {
-    const { tenantId, by } = actor(request)
-    const outcome = await keys.revoke({ tenantId, ...request.params as Static<typeof KeyParams>, revokedBy: by })
+    const outcome = await keys.revoke({ ...nameIn(request), revokedBy: actor(request).by })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'already-revoked') return answer(reply, 409, 'conflict', 'The API key is revoked already')
     return reply.code(204).send(null)
   })
 
   fastify.post('/api-keys/:keyId/rotate', { config: { auth: manage }, preValidation: bodyOptional, schema: { params: KeyParams, body: OverlapSchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
-    const { tenantId, by } = actor(request)
-    const outcome = await keys.rotate({ tenantId, ...request.params as Static<typeof KeyParams>, ...request.body as Static<typeof OverlapSchema>, rotatedBy: by })
+    const outcome = await keys.rotate({ ...request.body as Static<typeof OverlapSchema>, ...nameIn(request), rotatedBy: actor(request).by })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active, or its replacement is still overlapping')
     reply.code(201)
@@ -107,7 +106,7 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
   })
 
   fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, preValidation: bodyOptional, schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
-    const outcome = await keys.rotateWebhookSecret({ tenantId: actor(request).tenantId, ...request.params as Static<typeof KeyParams>, ...request.body as Static<typeof OverlapSchema> })
+    const outcome = await keys.rotateWebhookSecret({ ...request.body as Static<typeof OverlapSchema>, ...nameIn(request) })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active')
     reply.code(201)
@@ -124,6 +123,14 @@ async function bodyOptional (request: FastifyRequest): Promise<void> {
 function actor ({ principal }: FastifyRequest): { tenantId: string, by: string | null } {
   if (principal === null || principal.tenantId === null) throw new AuthError('AUTH_TENANT_REQUIRED', 'tenant-absent', principal === null ? {} : { schemes: [principal.scheme] })
   return { tenantId: principal.tenantId, by: nameOf(principal) }
+}
+
+/**
+ * The key that the URL names, among the principal's own. Whoever calls a method spreads this last: a query, a body or the URL
+ * of a prefix may have a `tenantId` of its own.
+ */
+function nameIn (request: FastifyRequest): KeyName {
+  return { tenantId: actor(request).tenantId, keyId: (request.params as Static<typeof KeyParams>).keyId }
 }
 
 function nameOf (principal: Principal): string | null {

@@ -303,6 +303,7 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     const { param, required } = offer.tenant
     // Bound without being asked: a URL that names a tenant serves that tenant.
     const bound = place.params?.includes(param) === true ? param : null
+    if (bound === null && leaves.some(({ tenantParam, anyTenant }) => tenantParam === null && !anyTenant)) refuseLookAlike(param, place)
     leaves.forEach((leaf, subject) => {
       const signed = leaf.kind.scheme === 'webhook'
       ;(signed ? after : before).push({
@@ -337,6 +338,13 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     proofs: Object.freeze((['jwt', 'apiKey', 'webhook'] as const).filter((scheme) => schemes.includes(scheme))),
     boundTo: leaves.find(({ tenantParam }) => tenantParam !== null)?.tenantParam ?? null
   }
+}
+
+/** `:tenant_id` where the tenant is in `:tenantId` would start, and be bound to nobody. */
+function refuseLookAlike (param: string, { label, params }: Place): void {
+  const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '')
+  const alike = params?.find((name) => plain(name) === plain(param))
+  if (alike !== undefined) throw configError('route', `${label}: :${alike} is not :${param}, so no tenant is compared with it. Write :${param} in the URL, or say .tenant('${alike}') or .anyTenant() of the rule`)
 }
 
 /** The first listed that identifies somebody; a sender of webhooks only where nobody else is there. */

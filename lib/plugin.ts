@@ -15,7 +15,7 @@ import { kProofs, type Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { planRoute, readStatement, recordRoute, type Plan, type RouteRecord } from './route.js'
+import { planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -70,9 +70,6 @@ export interface CauseflowAuth {
 
 const kRoute = Symbol('causeflow-auth.route')
 
-/** By the options of one registered route: each route has its own, a copy of another's too. */
-const recordOf = new WeakMap<object, RouteRecord>()
-
 /** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
 const drainedAtMost = 65_536
 
@@ -93,20 +90,16 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   addLabels(fastify, registration)
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
-    const known = recordOf.get(route)
-    // A parent's registration was here first.
-    if (known !== undefined) { records.push(known); return }
     const record = recordRoute(this, route)
-    recordOf.set(route, record)
     records.push(record)
-    // A config copied from another route brings that route's record along; this one stands over it.
+    // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
     addLabels(this, registration, record.declared)
   })
 
   fastify.addHook('onReady', async function () {
-    for (const record of records) if (record.plan === null) compileRecord(record)
+    for (const record of records) compileRecord(record)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
     }
@@ -122,6 +115,14 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (plan === null) return done()
     if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
     decideRequest(plan, request, reply, done)
+  })
+  fastify.addHook('preParsing', function causeflowAuthUnparsed (request, reply, _payload, done) {
+    // An earlier hook may have ended the phase of ours: then no parser gets to see what a stranger sent.
+    const state = stateOf(request)
+    if (state[kProved] || state[kBody]) return done()
+    const plan = planOf(request)
+    if (plan === null) return done()
+    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
   })
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
     const state = stateOf(request)
@@ -173,7 +174,9 @@ function decorateRequest (fastify: FastifyInstance): void {
 
 function compileRecord (record: RouteRecord): void {
   const registration = registrationOf(record.instance) as Registration
-  const plan = planRoute(registration, { ...record, ...readStatement(record) })
+  const statement = readStatement(record)
+  if (statement.stated === null) refuseMisplaced(record)
+  const plan = planRoute(registration, { ...record, ...statement })
   if ((plan.signed || plan.rawBody) && !labelsOf(registration, plan.declared).every((label) => record.instance.hasContentTypeParser(label))) {
     throw configError('route', `${plan.label}: its scope has removed the content-type parsers that keep raw bodies. Call removeAllContentTypeParsers() before the scope's routes, not after`)
   }

@@ -14,6 +14,7 @@ import type { Timers } from './api-key/settings.js'
 import type { Algorithm } from './jwt/algorithm.js'
 import type { Principal } from './principal.js'
 import type { Verifiers } from './presentation.js'
+import type { SecretAnswer } from './webhook/secret.js'
 
 /** A registration, as the rim uses it. */
 export interface Registration {
@@ -64,7 +65,7 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
   }
   const keyVerifier = keys
   const webhooks = new Map<string, SignatureVerifier<FastifyRequest>>(settings.webhook.map((webhook) => [webhook.name, createSignatureVerifier(
-    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved) } : webhook,
+    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved), ownerOf: keyIdOf } : webhook,
     { clock })]))
   if (keys !== null && !keys.opensSecrets && settings.webhook.some(needsKey)) {
     throw configError('credential', 'apiKeySecret() opens the signing secrets of API keys, and this store keeps none without a key to seal them with. Give the plugin apiKey: { store, sealingKeys: [key] }, 32 bytes of your own')
@@ -93,8 +94,13 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
   }
 }
 
-function keySecrets (keys: KeyVerifier | null, proved: Principal | null): readonly string[] | Promise<readonly string[]> | null {
-  return keys !== null && proved?.scheme === 'apiKey' ? keys.webhookSecrets(proved) : null
+/** The key's secrets, and its tenant with them: two tenants may send the same bytes, and a replay store must not take one's delivery for the other's. */
+function keySecrets (keys: KeyVerifier | null, proved: Principal | null): SecretAnswer {
+  return keys !== null && proved?.scheme === 'apiKey' ? { secrets: keys.webhookSecrets(proved), tenantId: proved.tenantId } : null
+}
+
+function keyIdOf (proved: Principal | null): string | null {
+  return proved?.scheme === 'apiKey' ? proved.keyId : null
 }
 
 const registrations = new WeakMap<object, Registration>()

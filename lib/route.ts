@@ -3,7 +3,10 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { urlParams, type CompiledRule } from './compiled-rule.js'
 import { configError } from './errors.js'
 import { requireNode, type Registration } from './registration.js'
-import type { AuthRule } from './rule.js'
+import { nodeOf, type AuthRule } from './rule.js'
+
+/** The hooks of a route in which a guard protects nothing. */
+const lateHooks = ['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const
 
 /** The rules of guards that `require` has made. */
 export const guardRules = new WeakMap<object, AuthRule>()
@@ -51,13 +54,24 @@ export function recordRoute (instance: FastifyInstance, options: RouteOptions): 
 export function readStatement ({ method, url, options }: Pick<RouteRecord, 'method' | 'url'> & { options: Partial<RouteOptions> }): Statement {
   const label = labelOf(method, url)
   const config = (options.config ?? {}) as Record<string, unknown>
+  if (nodeOf(config) !== null) throw configError('route', `${label}: its config is a rule. Write config: { auth: … }`)
   for (const key of Object.keys(config)) {
     for (const name of ['auth', 'rawBody']) {
       if (key !== name && key.toLowerCase() === name.toLowerCase()) throw configError('route', `${label}: config.${key} is not read. Write config.${name}`)
     }
   }
+  // Every copy of a config, Fastify's own too, loses what is inherited: the route would start without its rule.
+  if (config.auth !== undefined && !Object.prototype.propertyIsEnumerable.call(config, 'auth')) throw configError('route', `${label}: config.auth is inherited or hidden, and copies of the config lose it. Write it on the route's own config`)
   if (config.rawBody !== undefined && typeof config.rawBody !== 'boolean') throw configError('route', `${label}: config.rawBody is true or false`)
   return { stated: statedRule(label, config, options), rawBody: config.rawBody === true }
+}
+
+/** Refuses a rule that stands on a route where nobody reads it, for the route would start under the default. Throws AUTH_CONFIG_ROUTE. */
+export function refuseMisplaced ({ method, url, options }: Pick<RouteRecord, 'method' | 'url' | 'options'>): void {
+  for (const [where, holder] of [['', options], ['config.', options.config]] as const) {
+    const name = Object.entries(holder ?? {}).find(([, value]) => nodeOf(value) !== null)?.[0]
+    if (name !== undefined) throw configError('route', `${labelOf(method, url)}: the rule in ${where}${name} is not read. Write config: { auth: … }`)
+  }
 }
 
 /** Compiles the rule of a route. Throws AUTH_CONFIG_… for what can never be decided. */
@@ -85,6 +99,9 @@ function statedRule (label: string, config: Record<string, unknown>, options: Pa
   for (const hook of [options.onRequest, options.preParsing, options.preValidation, options.preHandler].flat()) {
     const rule = typeof hook === 'function' ? guardRules.get(hook) : undefined
     if (rule !== undefined) rules.add(rule)
+  }
+  for (const name of lateHooks) {
+    if ([options[name]].flat().some((hook) => typeof hook === 'function' && guardRules.has(hook))) throw configError('route', `${label}: a rule in ${name} would come after the handler, or not at all. Write it in config.auth, or in preHandler`)
   }
   if (rules.size > 1) throw configError('route', `${label} states two rules: ${[...rules].map((rule) => rule.describe()).join('; and ')}. Keep one; auth.all() and auth.any() combine`)
   return [...rules][0] ?? null

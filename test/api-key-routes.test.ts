@@ -106,3 +106,19 @@ t.test('registered before causeflowAuth the routes do not start', async (t) => {
   app.register(apiKeyRoutes)
   await t.rejects(async () => await app.ready(), { code: 'AUTH_CONFIG_REGISTRATION', message: /Register it first/ })
 })
+
+t.test('no query, body or prefix speaks for another tenant than the principal\'s', async (t) => {
+  const app = await build()
+  const { body: mine } = await call(app, ['POST', '/v1/api-keys', admin, { name: 'mine', tenantId: 'ten_b', createdBy: 'usr_x' }])
+  t.equal((await call(app, ['GET', '/v1/api-keys?tenantId=ten_a', stranger])).body.keys.length, 0)
+  t.equal((await call(app, ['POST', `/v1/api-keys/${mine.keyId}/rotate`, stranger, { tenantId: 'ten_a' }])).status, 404)
+  t.equal((await call(app, ['POST', `/v1/api-keys/${mine.keyId}/webhook-secret`, stranger, { tenantId: 'ten_a' }])).status, 404)
+  t.equal((await call(app, ['DELETE', `/v1/api-keys/${mine.keyId}?tenantId=ten_a`, stranger])).status, 404)
+  t.match((await call(app, ['GET', '/v1/api-keys', admin])).body.keys, [{ keyId: mine.keyId, status: 'active' }])
+
+  const prefixed = Fastify()
+  await prefixed.register(causeflowAuth, { jwt: { issuer: 'causeflow', audience: 'causeflow-api', secret }, apiKey: { store: new MemoryApiKeyStore() }, clock: () => now, tenant: { param: 'tenant' } })
+  await prefixed.register(apiKeyRoutes, { prefix: '/v1/:tenantId', manage: auth.jwt().anyTenant(), list: auth.jwt().anyTenant() })
+  const made = await call(prefixed, ['POST', '/v1/ten_a/api-keys', admin, { name: 'mine' }])
+  t.equal((await call(prefixed, ['DELETE', `/v1/ten_a/api-keys/${made.body.keyId}`, stranger])).status, 404)
+})

@@ -18,6 +18,11 @@ export interface WebhookSettings<R> {
   readonly scheme: SignatureScheme
   readonly secret: Secret | readonly Secret[] | SecretResolver<R>
   readonly replay: ReplayStore | null
+  /**
+   * Whose secrets they are, where they are somebody's own: the same id or the same bytes of two owners are two deliveries,
+   * or one owner could use up another's. Default: everybody's.
+   */
+  readonly ownerOf?: (proved: Principal | null) => string | null
 }
 
 export interface SignatureVerifier<R> {
@@ -70,10 +75,11 @@ export function createSignatureVerifier<R> (settings: WebhookSettings<R>, tools:
       if (!isPresented(headers, scheme)) throw new AuthError('AUTH_SIGNATURE_MISSING', 'absent')
       const presented = readSignature(headers, scheme)
       requireTimely(presented.timestamp, context)
-      if (literal !== null) return openSignature(presented, literal, context)
+      const owner = settings.ownerOf?.(proved) ?? null
+      if (literal !== null) return openSignature(presented, literal, owner, context)
       const answer = resolveSecrets(secret as SecretResolver<R>, request, proved, context)
-      if (!isPromiseLike(answer)) return openSignature(presented, answer, context)
-      return answer.then((secrets) => openSignature(presented, secrets, context))
+      if (!isPromiseLike(answer)) return openSignature(presented, answer, owner, context)
+      return answer.then((secrets) => openSignature(presented, secrets, owner, context))
     }
   }
 }
@@ -155,7 +161,7 @@ function unresolved (cause: unknown): AuthError {
   return new AuthError('AUTH_STORE_UNAVAILABLE', cause instanceof TimeLimitError ? 'time-limit' : 'unreachable', { cause })
 }
 
-function openSignature (presented: PresentedSignature, { macs, tenantId }: PreparedSecrets, context: Context): OpenedSignature {
+function openSignature (presented: PresentedSignature, { macs, tenantId }: PreparedSecrets, owner: string | null, context: Context): OpenedSignature {
   let verified: { body: Buffer, principal: WebhookPrincipal } | null = null
   return {
     verify (body) {
@@ -193,8 +199,8 @@ function openSignature (presented: PresentedSignature, { macs, tenantId }: Prepa
       if (replay === null) return null
       if (verified === null || verified.principal !== principal) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
       const key = presented.deliveryId === null
-        ? replayKey(scheme.name, name, tenantId, 'bytes', route, signedDigest(presented.prefix, verified.body))
-        : replayKey(scheme.name, name, tenantId, 'id', presented.deliveryId)
+        ? replayKey(scheme.name, name, tenantId, owner, 'bytes', route, signedDigest(presented.prefix, verified.body))
+        : replayKey(scheme.name, name, tenantId, owner, 'id', presented.deliveryId)
       // From the earliest to the latest moment at which one time is timely there are two tolerances, and a second for rounding.
       const retention = scheme.tolerance === null ? untimedRetention : scheme.tolerance * 2000 + 1000
       return rememberDelivery(replay, key, clock() + retention, timers)

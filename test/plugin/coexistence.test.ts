@@ -168,6 +168,14 @@ for (const order of orders) {
   })
 }
 
+t.test('where a hook that throws undefined skips our first hook, a stranger is still told nothing of the schema', async (t) => {
+  const app = await createApp(t, { before: (app) => app.addHook('onRequest', () => { throw undefined }) }) // eslint-disable-line no-throw-literal -- the attack
+  app.post('/', { schema: { body: { type: 'object', required: ['name'] } } }, whoami)
+  app.get('/:id', { schema: { params: { type: 'object', properties: { id: { type: 'integer' } } } } }, whoami)
+  t.strictSame(refusalOf(await app.inject({ method: 'POST', url: '/', payload: {} })), refusals.undecidable)
+  t.strictSame(refusalOf(await app.inject('/x')), refusals.undecidable)
+})
+
 t.test('@fastify/cors before us answers preflights', async (t) => {
   const app = await createApp(t, { before: (app) => app.register(fastifyCors, { origin: 'https://app.example' }) })
   app.get('/x', whoami)

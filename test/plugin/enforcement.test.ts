@@ -148,6 +148,24 @@ t.test('routes of nested scopes are decided by the innermost registration, those
   }
 })
 
+t.test('a request is decided once, however many registrations stand around its route', async (t) => {
+  let asked = 0
+  const counted = (): boolean => { asked++; return true }
+  const app = await createApp(t)
+  await app.register(async (a) => {
+    await a.register(causeflowAuth, { default: auth.jwt().check('counted', counted) })
+    await a.register(async (deep) => {
+      await deep.register(causeflowAuth, {})
+      deep.get('/', whoami)
+      deep.post('/hook', { config: { auth: auth.webhook().check('counted', counted) } }, async (request) => ({ type: request.headers['content-type'], raw: request.rawBody?.toString() }))
+    })
+  })
+  t.equal((await app.inject({ url: '/', headers: bearer() })).statusCode, 200)
+  t.equal(asked, 1)
+  t.strictSame((await app.inject({ method: 'POST', url: '/hook', payload: '{}', headers: signed('{}') })).json(), { type: 'application/json', raw: '{}' })
+  t.equal(asked, 2)
+})
+
 t.test('a child registration replaces what it names whole, and inherits the rest', async (t) => {
   const app = await createApp(t)
   const other = 'another secret of the tests, 32 bytes and more'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { auth, MemoryReplayStore, standardWebhooks, signWebhook, type ReplayStore } from '../../lib/index.js'
+import { apiKeySecret, auth, MemoryReplayStore, standardWebhooks, signWebhook, type IssuedApiKey, type ReplayStore } from '../../lib/index.js'
 import { createApp, createLog, issueKey, now, refusalOf, signed, watchProcess, webhookSecret, type AppSetup, type Teardown } from '../fixtures/app.js'
 import { exchange, head, listen, open } from '../fixtures/socket.js'
 
@@ -184,4 +184,13 @@ t.test('two applications on one store let a delivery in once', async (t) => {
   }))
   const answers = await Promise.all(apps.map((app) => deliver(app, '/hook')))
   t.strictSame(answers.map(({ statusCode }) => statusCode).sort(), [200, 409])
+})
+
+t.test('the same bytes from the keys of two tenants are two deliveries, and from one key a second time a replay', async (t) => {
+  const app = await createApp(t, { auth: { webhook: { secret: apiKeySecret(), replay: new MemoryReplayStore({ clock: () => now }) } } })
+  app.post('/ingest/:tenantId', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => ({}))
+  const status = async (tenantId: string, { plaintextKey, webhookSecret }: IssuedApiKey): Promise<number> =>
+    (await app.inject({ method: 'POST', url: `/ingest/${tenantId}`, payload: '{"alert":"test"}', headers: signed('{"alert":"test"}', { 'x-api-key': plaintextKey }, webhookSecret ?? '') })).statusCode
+  const [one, other] = [await issueKey(app, { tenantId: 'ten_a' }), await issueKey(app, { tenantId: 'ten_b' })]
+  t.strictSame([await status('ten_a', one), await status('ten_b', other), await status('ten_a', one), await status('ten_b', other)], [200, 200, 409, 409])
 })

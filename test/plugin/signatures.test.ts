@@ -224,3 +224,21 @@ t.test('where two webhooks of one header fail, one at once and one later, the an
   await new Promise((resolve) => setImmediate(resolve))
   t.strictSame(unhandled, [])
 })
+
+t.test('Slack\'s challenge for a new URL is answered when it is signed, and to nobody else', async (t) => {
+  const app = await createApp(t, { auth: { webhook: { scheme: slack(), secret: 'slack-secret' } } })
+  app.post('/slack', { config: { auth: auth.webhook() } }, async (request) => {
+    const { type, challenge } = request.body as { type: string, challenge?: string }
+    return type === 'url_verification' ? { challenge } : {}
+  })
+  const body = JSON.stringify({ type: 'url_verification', token: 'unused', challenge: '3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P' })
+  const ask = async (headers: Record<string, string>): Promise<[number, unknown]> => {
+    const answer = await app.inject({ method: 'POST', url: '/slack', payload: body, headers: { 'content-type': 'application/json', ...headers } })
+    return [answer.statusCode, (answer.json() as { challenge?: string, code?: string }).challenge ?? (answer.json() as { code?: string }).code]
+  }
+  const timestamp = now / 1000
+  t.strictSame(await ask(signWebhook(body, 'slack-secret', slack(), { timestamp })), [200, '3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P'])
+  t.strictSame(await ask({}), [401, 'AUTH_SIGNATURE_MISSING'])
+  t.strictSame(await ask(signWebhook(body, 'another', slack(), { timestamp })), [401, 'AUTH_SIGNATURE_INVALID'])
+  t.strictSame(await ask(signWebhook(body, 'slack-secret', slack(), { timestamp: timestamp - 301 })), [401, 'AUTH_SIGNATURE_STALE'])
+})
