@@ -15,7 +15,7 @@ import { kProofs, type Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
+import { kRoute, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -68,7 +68,6 @@ export interface CauseflowAuth {
   readonly apiKeys: ApiKeys
 }
 
-const kRoute = Symbol('causeflow-auth.route')
 
 /** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
 const drainedAtMost = 65_536

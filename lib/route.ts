@@ -2,11 +2,14 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { urlParams, type CompiledRule } from './compiled-rule.js'
 import { configError } from './errors.js'
-import { requireNode, type Registration } from './registration.js'
+import { registrationOf, requireNode, type Registration } from './registration.js'
 import { nodeOf, type AuthRule } from './rule.js'
 
 /** The hooks of a route in which a guard protects nothing. */
 const lateHooks = ['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const
+
+/** Under which the config of a route carries what is known of it. */
+export const kRoute = Symbol('causeflow-auth.route')
 
 /** The rules of guards that `require` has made. */
 export const guardRules = new WeakMap<object, AuthRule>()
@@ -72,6 +75,16 @@ export function refuseMisplaced ({ method, url, options }: Pick<RouteRecord, 'me
     const name = Object.entries(holder ?? {}).find(([, value]) => nodeOf(value) !== null)?.[0]
     if (name !== undefined) throw configError('route', `${labelOf(method, url)}: the rule in ${where}${name} is not read. Write config: { auth: … }`)
   }
+}
+
+/** What is known of a route, by its options; null where the plugin has not seen it. */
+export function recordOf ({ config }: Pick<RouteOptions, 'config'>): RouteRecord | null {
+  return ((config ?? {}) as unknown as Record<PropertyKey, unknown>)[kRoute] as RouteRecord | undefined ?? null
+}
+
+/** The plan of a route that the plugin has seen. Compiled here, and not kept, where the app is not ready yet. */
+export function planOf (record: RouteRecord): Plan {
+  return record.plan ?? planRoute(registrationOf(record.instance) as Registration, { ...record, ...readStatement(record) })
 }
 
 /** Compiles the rule of a route. Throws AUTH_CONFIG_… for what can never be decided. */

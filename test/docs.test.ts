@@ -10,6 +10,7 @@ import { MemoryApiKeyStore } from '../lib/api-key/memory-store.js'
 import { configErrors, errorCatalogue, reasons } from '../lib/errors.js'
 import * as face from '../lib/index.js'
 import { readOptions } from '../lib/options.js'
+import * as openapiFace from '../lib/openapi/index.js'
 import * as testingFace from '../lib/testing/index.js'
 
 type Tap = Pick<typeof t, 'testdir'>
@@ -115,7 +116,7 @@ t.test('the errors in the reference are those of the catalogue, with status, wor
 
 t.test('everything that is exported is named in the documentation', async (t) => {
   const everything = [...pages.values()].join('\n')
-  const exported = [...Object.keys(face), ...Object.keys(testingFace)].filter((name) => !['default', 'module.exports'].includes(name))
+  const exported = [...Object.keys(face), ...Object.keys(testingFace), ...Object.keys(openapiFace)].filter((name) => !['default', 'module.exports'].includes(name))
   t.strictSame(exported.filter((name) => !new RegExp(`\\b${name}\\b`).test(everything)), [])
 })
 

@@ -50,7 +50,7 @@ t.test('receiver: a CauseFlow event is received once, tomorrow\'s too, and nothi
 t.test('ingest: an alert of each of the five providers needs its tenant\'s key and that key\'s signature', async (t) => {
   const { app, origin } = await start(t, 'ingest.ts', {})
   const [acme, globex] = await Promise.all(['ten_ACME', 'ten_GLOBEX'].map((tenantId) => app.causeflowAuth.apiKeys.create({ tenantId, name: 'monitoring' })))
-  const send = (path: string, alert: object, { key = acme, signedBy = key }: { key?: typeof acme, signedBy?: typeof acme } = {}): Promise<[number, unknown]> => {
+  const send = (path: string, alert: object, { key = acme, signedBy = key }: { key?: typeof acme | undefined, signedBy?: typeof acme | undefined } = {}): Promise<[number, unknown]> => {
     const body = JSON.stringify(alert)
     return ask(`${origin}/v1/webhooks/${path}`, { method: 'POST', headers: { ...json, 'x-api-key': key!.plaintextKey, ...signWebhook(body, signedBy!.webhookSecret!) }, body })
   }

@@ -25,6 +25,7 @@ if (onlyOnce) {
   await world.close()
 } else {
   console.log(`Listening on ${world.origin}; tokens are issued by ${world.issuer.issuer}. Ctrl+C stops.`)
+  console.log(`Swagger UI: ${world.origin}/docs, where a signature is authorised by its secret`)
   for (const { title, script } of commandsOf(world)) console.log(`\n# ${title}\n${script}`)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => world.close())
 }

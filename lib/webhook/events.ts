@@ -49,7 +49,8 @@ const integration = Type.Object({ integrationId: id })
 const trigger = Type.Object({ triggerId: id })
 const pattern = Type.Object({ patternId: id })
 
-const dataSchemas = {
+/** What is known of the data of each event. */
+export const dataSchemas = {
   'tenant.created': tenant,
   'tenant.updated': tenant,
   'user.created': user,

@@ -1,10 +1,18 @@
 /** An API like CauseFlow's, guarded by the plugin: what an application writes, and nothing else. */
+import swagger from '@fastify/swagger'
+import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 // In an application: from 'fastify-causeflow-auth'.
 import causeflowAuth, {
-  apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowErrorHandler, parseWebhookEvent, principalOf,
+  WebhookEnvelopeSchema, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowErrorHandler, parseWebhookEvent, principalOf,
   type ApiKeyStore, type JwtOptions, type ReplayStore
 } from '../../../lib/index.js'
+// In an application: from 'fastify-causeflow-auth/openapi'.
+import { withCauseflowOpenApi } from '../../../lib/openapi/index.js'
+import { docs } from './docs.js'
+
+/** Each monitoring tool has a form of its own. */
+const AlertSchema = Type.Object({}, { additionalProperties: true, examples: [{ alert: 'Error rate above 5 %', service: 'checkout' }] })
 
 export interface ApiOptions {
   jwt: JwtOptions
@@ -24,6 +32,9 @@ export async function buildApi ({ jwt, store, sealingKeys, replay, eventSecret, 
   app.setErrorHandler(causeflowErrorHandler())
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'not_found', message: 'There is nothing at this address' }))
 
+  // Its document says of each route what its rule is.
+  await app.register(swagger, withCauseflowOpenApi({ openapi: { openapi: '3.1.0', info: { title: 'The API of the demo', version: '1.0.0' } } }, { webhooks: true }))
+
   await app.register(causeflowAuth, {
     jwt,
     apiKey: { store, quota: 3, sealingKeys: [...sealingKeys] },
@@ -34,6 +45,8 @@ export async function buildApi ({ jwt, store, sealingKeys, replay, eventSecret, 
     ],
     clock
   })
+
+  await app.register(docs)
 
   app.get('/health', { config: { auth: auth.public() } }, async () => ({ status: 'ok' }))
 
@@ -61,12 +74,12 @@ export async function buildApi ({ jwt, store, sealingKeys, replay, eventSecret, 
   await app.register(apiKeyRoutes, { prefix: '/v1' })
 
   // What a monitoring tool sends: a key says whose it is, a signature that it is unchanged.
-  app.post('/v1/webhooks/:tenantId/:provider', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async (request, reply) => {
+  app.post('/v1/webhooks/:tenantId/:provider', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) }, schema: { body: AlertSchema } }, async (request, reply) => {
     return await reply.code(201).send({ incidentId: `inc_${request.id}` })
   })
 
   // What another installation delivers: the signature alone says who it is.
-  app.post('/v1/events', { config: { auth: auth.webhook('events') } }, async (request, reply) => {
+  app.post('/v1/events', { config: { auth: auth.webhook('events') }, schema: { body: WebhookEnvelopeSchema } }, async (request, reply) => {
     return await reply.code(202).send({ received: parseWebhookEvent(request.body)?.event ?? null })
   })
 
