@@ -141,12 +141,23 @@ t.test('.tenant(param) in an application without tenants does not start', async 
 t.test('a URL that has the configured parameter is bound, another is not', async (t) => {
   const before = (...parameters: Parameters<typeof compile>) => branchesOf(...parameters).map(({ before }) => before)
   t.strictSame(before(auth.jwt(), {}, at('/:tenantId')), [['0 tenant tenantId required']])
-  t.strictSame(before(auth.jwt(), {}, at('/:tenantid')), [['0 tenant - required']])
+  t.strictSame(before(auth.jwt(), {}, at('/:id')), [['0 tenant - required']])
   t.strictSame(before(auth.jwt(), { tenant: { param: 'org', required: false } }, at('/:org/:tenantId')), [['0 tenant org']])
   t.strictSame(before(auth.jwt().anyTenant(), {}, at('/:tenantId')), [['0 tenant - required']])
   t.strictSame(before(auth.jwt().tenantOptional(), {}, at('/:tenantId')), [['0 tenant tenantId']])
   t.strictSame(before(auth.jwt().tenant('id'), {}, at('/:tenantId/:id')), [['0 tenant id required']])
   t.strictSame(before(auth.jwt(), { tenant: null }, at('/:tenantId')), [[]])
+})
+
+t.test('a parameter that only looks like the tenant\'s does not start, unless the rule says what it is', async (t) => {
+  for (const name of ['tenantid', 'TenantId', 'tenant_id', 'tenantID']) {
+    const place = at(`/:${name}`)
+    t.throws(() => compile(auth.jwt(), {}, place), { code: 'AUTH_CONFIG_ROUTE', message: `POST /:${name}: :${name} is not :tenantId, so no tenant is compared with it. Write :tenantId in the URL, or say .tenant('${name}') or .anyTenant() of the rule` })
+    t.throws(() => compile(auth.any(auth.jwt().anyTenant(), auth.apiKey()), {}, place), { code: 'AUTH_CONFIG_ROUTE' })
+    for (const rule of [auth.jwt().tenant(name), auth.jwt().anyTenant(), auth.public(), auth.deny()]) t.doesNotThrow(() => compile(rule, {}, place))
+    t.doesNotThrow(() => compile(auth.jwt(), {}, at(`/:tenantId/:${name}`)))
+    t.doesNotThrow(() => compile(auth.jwt(), { tenant: null }, place))
+  }
 })
 
 t.test('what a node says of its tenant holds below it, unless something nearer says otherwise', async (t) => {

@@ -51,6 +51,36 @@ const misuses: Misuse[] = [
     build: (app) => app.get('/x', { onRequest: app.causeflowAuth.jwt, preValidation: app.causeflowAuth.require(auth.jwt().roles('admin')) }, handler)
   },
   {
+    title: 'a rule beside the config',
+    code: 'AUTH_CONFIG_ROUTE',
+    mend: /GET \/x: the rule in auth is not read\. Write config: \{ auth: … \}/,
+    build: (app) => app.get('/x', { auth: auth.deny() } as object, handler)
+  },
+  {
+    title: 'a rule under another name in the config',
+    code: 'AUTH_CONFIG_ROUTE',
+    mend: /GET \/x: the rule in config\.rule is not read\. Write config: \{ auth: … \}/,
+    build: (app) => app.get('/x', { config: { rule: auth.deny() } as object }, handler)
+  },
+  {
+    title: 'a rule for a config',
+    code: 'AUTH_CONFIG_ROUTE',
+    mend: /GET \/x: its config is a rule\. Write config: \{ auth: … \}/,
+    build: (app) => app.get('/x', { config: auth.deny() as object }, handler)
+  },
+  {
+    title: 'a rule that a config inherits',
+    code: 'AUTH_CONFIG_ROUTE',
+    mend: /GET \/x: config\.auth is inherited or hidden, and copies of the config lose it\. Write it on the route's own config/,
+    build: (app) => app.get('/x', { config: Object.create({ auth: auth.deny() }) as object }, handler)
+  },
+  ...['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'].flatMap((name) => [false, true].map((inList): Misuse => ({
+    title: `a guard in ${name}${inList ? ', in a list' : ''}`,
+    code: 'AUTH_CONFIG_ROUTE',
+    mend: new RegExp(`GET /x: a rule in ${name} would come after the handler, or not at all\\. Write it in config\\.auth, or in preHandler`),
+    build: (app) => app.get('/x', { [name]: inList ? [app.causeflowAuth.jwt] : app.causeflowAuth.jwt }, handler)
+  }))),
+  {
     title: 'a second rule that a later hook of onRoute adds',
     code: 'AUTH_CONFIG_ROUTE',
     mend: /Keep one/,
@@ -170,6 +200,14 @@ t.test('what is wrong with a route is said where the route is written', async (t
   const app = await createApp(t)
   t.throws(() => app.get('/x', { config: { Auth: auth.public() } as object }, handler), { code: 'AUTH_CONFIG_ROUTE' })
   t.throws(() => app.get('/y', { config: { auth: auth.jwt() }, preHandler: app.causeflowAuth.apiKey }, handler), { code: 'AUTH_CONFIG_ROUTE' })
+})
+
+t.test('a config may hold rules of the application\'s own beside the one that it states', async (t) => {
+  t.equal(await startOf((app) => app.get('/x', { config: { auth: auth.jwt(), elevated: auth.jwt().roles('admin') } as object }, handler)), null)
+  t.equal(await startOf((app) => {
+    app.addHook('onRoute', (route) => { route.config = { ...route.config, auth: (route.config as { access?: AuthRule }).access } as object })
+    return app.get('/x', { config: { access: auth.jwt() } as object }, handler)
+  }), null, 'and a hook may state it')
 })
 
 t.test('one and the same rule in config and guard is one rule', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { apiKeySecret, auth, MemoryReplayStore, standardWebhooks, signWebhook, type IssuedApiKey, type ReplayStore } from '../../lib/index.js'
+import { apiKeySecret, auth, causeflow, github, MemoryReplayStore, standardWebhooks, signWebhook, type IssuedApiKey, type ReplayStore } from '../../lib/index.js'
 import { createApp, createLog, issueKey, now, refusalOf, signed, watchProcess, webhookSecret, type AppSetup, type Teardown } from '../fixtures/app.js'
 import { exchange, head, listen, open } from '../fixtures/socket.js'
 
@@ -150,6 +150,34 @@ t.test('a signed id is what tells deliveries apart where the scheme has one', as
   t.strictSame(refusalOf(await send('/hook', 'msg_1')), replayed)
   t.strictSame(refusalOf(await send('/other', 'msg_1')), replayed)
   t.equal((await send('/hook', 'msg_2')).statusCode, 200)
+})
+
+t.test('the same bytes or the same id of two keys are two deliveries: no key uses up another\'s', async (t) => {
+  for (const scheme of [causeflow(), standardWebhooks()]) {
+    const app = await createApp(t, { auth: { webhook: { scheme, secret: apiKeySecret(), replay: new MemoryReplayStore({ clock: () => now }) } } })
+    app.post('/v1/webhooks/:tenantId', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => ({}))
+    await app.ready()
+    const keys = [await issueKey(app), await issueKey(app), await issueKey(app, { tenantId: 'ten_b' })]
+    const send = async ({ tenantId, plaintextKey, webhookSecret }: IssuedApiKey): Promise<Answer> =>
+      await app.inject({ method: 'POST', url: `/v1/webhooks/${tenantId}`, payload: '{}', headers: { 'x-api-key': plaintextKey, ...signWebhook('{}', webhookSecret ?? '', scheme, { id: 'msg_1', timestamp: now / 1000 }) } })
+    for (const key of keys) t.equal((await send(key)).statusCode, 200, scheme.name)
+    for (const key of keys) t.strictSame(refusalOf(await send(key)), replayed, scheme.name)
+  }
+})
+
+t.test('of two signatures on one delivery, one that cannot be remembered lets the other come again, and leaves no rejection to nobody', async (t) => {
+  const faults = watchProcess(t)
+  const memory = new MemoryReplayStore({ clock: () => now })
+  const full: ReplayStore = { remember: () => { throw new Error('full') }, forget: () => {} }
+  const late: ReplayStore = { remember: async () => { await new Promise((resolve) => setImmediate(resolve)); throw new Error('down') }, forget: () => {} }
+  for (const [first, second] of [[memory, full], [slow(memory), full], [memory, late], [late, full]] as const) {
+    const app = await createApp(t, { auth: { webhook: [{ name: 'a', secret: webhookSecret, replay: first }, { name: 'b', scheme: github(), secret: webhookSecret, replay: second }] } })
+    app.post('/hook', { config: { auth: auth.all(auth.webhook('a'), auth.webhook('b')) } }, async () => ({}))
+    t.equal((await deliver(app, '/hook', '{}', signWebhook('{}', webhookSecret, github()))).statusCode, 503)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    t.equal(memory.size, 0)
+  }
+  t.strictSame(faults, [])
 })
 
 t.test('a replay store that fails is 503, and one that cannot release says so in the log', async (t) => {

@@ -112,6 +112,19 @@ t.test('a resolver that has no secret is 401, one that fails in any way is 503, 
   t.strictSame(faults, [])
 })
 
+t.test('of several resolvers for one header, one that throws leaves no rejection of another to nobody', async (t) => {
+  const faults = watchProcess(t)
+  const rejecting = async (): Promise<null> => { await new Promise((resolve) => setImmediate(resolve)); throw new Error('down') }
+  const throwing = (): null => { throw new Error('down as well') }
+  for (const secrets of [[rejecting, throwing], [throwing, rejecting], [rejecting, throwing, rejecting]]) {
+    const app = await createApp(t, { auth: { webhook: secrets.map((secret, index) => ({ name: `w${index}`, secret })) } })
+    app.post('/hook', { config: { auth: auth.webhook(...secrets.map((_, index) => `w${index}`)) } }, async () => ({}))
+    t.strictSame(await send(app, `sha256=${digestOf('x')}`), { status: 503, code: 'AUTH_STORE_UNAVAILABLE', challenge: undefined })
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  t.strictSame(faults, [])
+})
+
 t.test('a resolver that hangs is 503 once its time is over', async (t) => {
   const { app, reached } = await receiver(t, { auth: { webhook: { secret: () => { setImmediate(() => { mock.timers.tick(2000) }); return new Promise<null>(() => {}) } } } })
   mock.timers.enable({ apis: ['setTimeout'] })
