@@ -1,7 +1,7 @@
 /**
  * The rim: the only file that adds anything to Fastify. An `onRequest` hook decides all that needs no body, private
- * content-type parsers verify a signature before anything parses its body, and a `preValidation` hook and the wrapped
- * handler refuse whatever reached them undecided.
+ * content-type parsers verify a signature before anything parses its body, and hooks of `preParsing` and `preValidation`
+ * and the wrapped handler refuse whatever reached them undecided.
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'

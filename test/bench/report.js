@@ -7,7 +7,7 @@ const end = '<!-- measured: end -->'
 export function report (outcome, docs) {
   const page = readFileSync(`${docs}/performance.md`, 'utf8')
   const [before, , after] = [page.slice(0, page.indexOf(begin)), null, page.slice(page.indexOf(end) + end.length)]
-  writeFileSync(`${docs}/performance.md`, `${before}${begin}\n${tables(outcome)}\n${end}${after}`)
+  writeFileSync(`${docs}/performance.md`, `${before}${begin}\n${tables(outcome)}\n\n![Throughput against the reference of each case](performance.svg)\n${end}${after}`)
   writeFileSync(`${docs}/performance.svg`, plot(outcome))
 }
 
