@@ -68,7 +68,6 @@ export interface CauseflowAuth {
   readonly apiKeys: ApiKeys
 }
 
-
 /** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
 const drainedAtMost = 65_536
 
