@@ -102,8 +102,10 @@ export function freezePrincipal<P extends Principal> (principal: P): P {
   return Object.freeze(principal)
 }
 
-function deepFreeze (value: unknown): void {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
+/** Freezes a value and all that is in it; answers the value itself. */
+export function deepFreeze<T> (value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   Object.freeze(value)
   for (const key of Reflect.ownKeys(value)) deepFreeze((value as Record<PropertyKey, unknown>)[key])
+  return value
 }

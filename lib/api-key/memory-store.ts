@@ -1,4 +1,5 @@
 /** API keys in the memory of one process: for tests, development, and applications that load their keys at start. */
+import { deepFreeze } from '../principal.js'
 import type { InvalidationChannel, InvalidationListener, KeyChange } from './invalidation.js'
 import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from './lifecycle.js'
 import type { StoredApiKey } from './record.js'
@@ -112,10 +113,4 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 // A copy that nobody can change: what a caller does to its own object, or to an answer, is not done to the store.
 function frozen (record: StoredApiKey): StoredApiKey {
   return deepFreeze(structuredClone(record))
-}
-
-function deepFreeze<T> (value: T): T {
-  if (typeof value !== 'object' || value === null) return value
-  for (const part of Object.values(value)) deepFreeze(part)
-  return Object.freeze(value)
 }
