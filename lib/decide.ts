@@ -155,7 +155,7 @@ function openFrom (rule: CompiledRule, presented: Presented, candidates: Candida
     const kind = rule.webhookKinds[i] as OpenedKind['kind']
     if ((presented.kinds & kind.bit) === 0) continue
     // Names of refused branches, too: whose signature it is decides whose refusal is answered.
-    const names = kind.names.filter((name) => candidates.branches.some(({ leaves }) => leaves.some((leaf) => leaf.kind === kind && leaf.names.includes(name))))
+    const names = kind.names.filter((name) => candidates.branches.some(({ leaves }) => leaves.some((leaf) => leaf.names.includes(name))))
     const one = presented.open(kind, names, proved)
     if (isPromise(one)) {
       return one.then((signature) => {

@@ -1,0 +1,19 @@
+/** What is changed, a part at a time, and the tests that are about it: those that stand at the same path. */
+import { readdirSync } from 'node:fs'
+
+const repository = `${import.meta.dirname}/../..`
+
+export const parts = {
+  decide: { mutate: ['lib/decide.ts'], tests: ['test/decide.test.ts', 'test/decide.property.test.ts'] },
+  rule: { mutate: ['lib/rule.ts'], tests: ['test/rule.test.ts', 'test/compiled-rule.test.ts'] },
+  'compiled-rule': { mutate: ['lib/compiled-rule.ts'], tests: ['test/compiled-rule.test.ts', 'test/decide.test.ts', 'test/decide.property.test.ts'] },
+  // oracle.test.ts compares with another implementation: thousands of signatures for each mutant.
+  jwt: { mutate: below('lib/jwt', '.ts'), tests: below('test/jwt', '.test.ts').filter((file) => !file.includes('oracle')) },
+  'api-key': { mutate: below('lib/api-key', '.ts'), tests: below('test/api-key', '.test.ts') },
+  // documentation.test.ts starts programs of other languages, which never meet lib/.
+  webhook: { mutate: below('lib/webhook', '.ts'), tests: below('test/webhook', '.test.ts').filter((file) => !file.includes('documentation')) }
+}
+
+function below (folder, ending) {
+  return readdirSync(`${repository}/${folder}`, { recursive: true }).filter((name) => name.endsWith(ending)).map((name) => `${folder}/${name}`).sort()
+}
