@@ -36,7 +36,7 @@ async function run (name, { mutate, tests }) {
     // The sandbox is compiled, so that no test run compiles.
     buildCommand: 'tsc -p . --noEmit false --noCheck --sourceMap false',
     disableTypeChecks: false,
-    ignorePatterns: ['/docs', '/dist', '/.git', '/.tap', '/test/mutation', '/test/bench', '/test/consumers', '/test/types', '!/docs/webhooks.md'],
+    ignorePatterns: ['/docs', '/dist', '/.git', '/.tap', '/lib/cli', '/lib/postgres', '/lib/redis', ...['mutation', 'bench', 'consumers', 'types', 'plugin', 'cli', 'openapi', 'postgres', 'redis', 'testing'].map((name) => `/test/${name}`)],
     tempDirName: `test/mutation/.sandbox/${name}`,
     cleanTempDir: 'always',
     concurrency: Number(concurrency),
@@ -62,9 +62,9 @@ function judge (mutants, files) {
   })
   const known = knownSurvivors().filter(({ file }) => files.includes(file))
   const fresh = missingFrom(known, entries)
-  for (const { file, text } of fresh) console.error(`Survives, and is not in survivors.md: ${file}\n${text}\n`)
+  for (const { file, text } of fresh) console.error(`Survives, and is not in survivors.md: ${file}\n\`\`\`diff\n${text}\n\`\`\`\n`)
   const killed = only === undefined ? missingFrom(entries, known) : []
-  for (const { file, text } of killed) console.error(`Is killed (or is no more), and stands in survivors.md: ${file}\n${text}\n`)
+  for (const { file, text } of killed) console.error(`Is killed (or is no more), and stands in survivors.md: ${file}\n\`\`\`diff\n${text}\n\`\`\`\n`)
   if (fresh.length > 0 || killed.length > 0) process.exitCode = 1
   const detected = count('Killed', 'Timeout')
   const survived = entries.length

@@ -57,7 +57,6 @@ class Runner {
         const started = performance.now()
         const failure = await this.#outcome(test)
         const timeSpentMs = performance.now() - started
-        ;(await import('node:fs')).appendFileSync('/tmp/w/times.log', `${Math.round(timeSpentMs)} ${test.id}\n`)
         results.push({ id: test.id, name: test.id, fileName: file, timeSpentMs, ...failure === null ? { status: TestStatus.Success } : { status: TestStatus.Failed, failureMessage: failure } })
       }
       // What a file does before its tests, it does for each of them.
