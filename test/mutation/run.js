@@ -18,15 +18,15 @@ if (unknown.length > 0) throw new Error(`There is no part ${unknown.join(', ')}.
 
 process.chdir(`${import.meta.dirname}/../..`)
 if (!existsSync('test/mutation/node_modules')) execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: 'test/mutation', stdio: 'inherit' })
-// Thousands of random rules for each mutant would say little more than hundreds.
-process.env.FC_RUNS ??= '600'
 const { Stryker } = await import('@stryker-mutator/core')
 
 const scores = []
 for (const name of names) scores.push({ part: name, ...await run(name, parts[name]) })
 console.table(scores)
 
-async function run (name, { mutate, tests }) {
+async function run (name, { mutate, tests, runs, leftOut = [] }) {
+  if (runs === undefined) delete process.env.FC_RUNS
+  else process.env.FC_RUNS = String(runs)
   const report = `test/mutation/report/${name}.json`
   const before = again ? JSON.parse(readFileSync(report, 'utf8')) : []
   const lines = again ? [...new Set(before.filter(survived).map(({ fileName, location: { start, end } }) => `${fileName}:${start.line}-${end.line}`))] : mutate
@@ -35,7 +35,7 @@ async function run (name, { mutate, tests }) {
     testRunner: 'in-one-process',
     plugins: ['./test/mutation/runner.js', './test/mutation/sentences.js'],
     ignorers: ['sentences'],
-    inOneProcess: { mutate, tests },
+    inOneProcess: { mutate, tests, leftOut },
     coverageAnalysis: 'perTest',
     // The sandbox is compiled, so that no test run compiles.
     buildCommand: 'tsc -p . --noEmit false --noCheck --sourceMap false',
@@ -52,7 +52,7 @@ async function run (name, { mutate, tests }) {
     reporters: ['progress-append-only']
   }).runMutationTest()
   rmSync(`test/mutation/.sandbox/${name}`, { recursive: true, force: true })
-  const mutants = new Map([...before, ...outcome.map(brief)].map((mutant) => [JSON.stringify([mutant.fileName, mutant.location, mutant.replacement]), mutant]))
+  const mutants = new Map([...before, ...outcome.map(brief)].map((mutant) => [placeOf(mutant), mutant]))
   mkdirSync('test/mutation/report', { recursive: true })
   writeFileSync(report, JSON.stringify([...mutants.values()], null, 1))
   return judge([...mutants.values()], mutate)
@@ -60,6 +60,10 @@ async function run (name, { mutate, tests }) {
 
 function brief ({ fileName, location, replacement, status, statusReason }) {
   return { fileName: relative(process.cwd(), fileName), location, replacement, status, ...status === 'Timeout' && { statusReason } }
+}
+
+function placeOf ({ fileName, location: { start, end }, replacement }) {
+  return JSON.stringify([fileName, start.line, start.column, end.line, end.column, replacement])
 }
 
 function survived ({ status }) {
