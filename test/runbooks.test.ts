@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
 import { MemoryApiKeyStore, apiKeyPattern, apiKeySecret, auth, causeflow, causeflowAuth, type CauseflowAuthOptions } from '../lib/index.js'
 import { bearer, createTestIssuer, signedDelivery, type TestIssuer, type TestIssuerOptions } from '../lib/testing/index.js'
 import { ask, type Surroundings } from './cli/fixture.js'
@@ -25,7 +25,7 @@ async function createServer (t: Test, options: CauseflowAuthOptions, routes: (ap
   return {
     app,
     /** The status of an answer, with the reason that the log has for a refusal. */
-    async ask (request: Parameters<FastifyInstance['inject']>[0] & object): Promise<string> {
+    async ask (request: InjectOptions): Promise<string> {
       log.lines.length = 0
       const { statusCode } = await app.inject(request)
       const reason = log.lines.find((line) => line['reason'] !== undefined)?.['reason']
