@@ -2,7 +2,8 @@
 import t from 'tap'
 import ts from 'typescript'
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
@@ -18,7 +19,8 @@ const installed = join(consumer, 'node_modules', 'fastify-causeflow-auth')
 t.setTimeout(180_000)
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
-await install(await pack())
+const archive = await pack()
+await install(archive)
 const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
 const entries = Object.keys(manifest.exports).filter((path) => path !== './package.json').map((path) => join(manifest.name, path))
 writeFileSync(join(consumer, 'entries.ts'), entries.map((entry, i) => `import * as entry${i} from '${entry}'\nconsole.log(Object.keys(entry${i}))\n`).join(''))
@@ -63,6 +65,24 @@ for (const resolution of ['nodenext', 'bundler']) {
   })
 }
 
+t.test('so does the oldest TypeScript that the documentation names', async (t) => {
+  // attw brings a compiler of its own, older than this repository's.
+  const old = createRequire(createRequire(import.meta.url).resolve('@arethetypeswrong/core/package.json'))('typescript') as typeof ts
+  t.equal(stated(/^\| TypeScript \| (\d+\.\d+) or newer/m), old.versionMajorMinor)
+  t.strictSame(compile('tsconfig.oldest.json', old), [])
+})
+
+t.test('size and dependencies are what the documentation says, to a fifth', async (t) => {
+  const { dependencies } = manifest
+  t.equal(Number(stated(/^\| direct dependencies \| (\d+)/m)), Object.keys(dependencies).length)
+  const about = (words: string, measured: number, said: number): void => { t.ok(Math.abs(said - measured) <= measured / 5, `${words}: ${said} is said, ${measured} measured`) }
+  about('packages', installedWith(dependencies).size, Number(stated(/^\| packages that come with it \| (\d+)/m)))
+  about('kB packed', statSync(archive).size / 1000, Number(stated(/^\| packed \| (\d+) kB/m)))
+  const unpacked = readdirSync(installed, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
+    .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0)
+  about('kB unpacked', unpacked / 1000, Number(stated(/^\| unpacked \| (\d+) kB/m)))
+})
+
 /** Builds and packs a copy, so that neither dist/ nor anything else in the repository is touched. */
 async function pack (): Promise<string> {
   const stage = join(directory, 'stage')
@@ -98,12 +118,35 @@ async function node (...parameters: string[]) {
 }
 
 /** The compiler's complaints about the consumer and about our types; those of other packages are parsed and not judged. */
-function compile (project: string): string[] {
-  const { config } = ts.readConfigFile(join(consumer, project), ts.sys.readFile)
-  const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, consumer)
-  const program = ts.createProgram(fileNames, options)
+function compile (project: string, { createProgram, flattenDiagnosticMessageText, parseJsonConfigFileContent, readConfigFile, sys } = ts): string[] {
+  const { config } = readConfigFile(join(consumer, project), sys.readFile)
+  const { fileNames, options } = parseJsonConfigFileContent(config, sys, consumer)
+  const program = createProgram(fileNames, options)
   const files = program.getSourceFiles().filter(({ fileName }) => !relative(consumer, fileName).startsWith('..'))
   const complaints = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics(),
     ...files.flatMap((file) => [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)])]
-  return complaints.map(({ file, messageText }) => `${file ? relative(consumer, file.fileName) : project}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`)
+  return complaints.map(({ file, messageText }) => `${file ? relative(consumer, file.fileName) : project}: ${flattenDiagnosticMessageText(messageText, ' ')}`)
+}
+
+/** What the page on support says, by the first group of a pattern. */
+function stated (pattern: RegExp): string | undefined {
+  return pattern.exec(readFileSync(join(repository, 'docs/UPGRADING.md'), 'utf8'))?.[1]
+}
+
+/** The folders, in the lock file, of everything that npm installs along with these dependencies. */
+function installedWith (dependencies: Record<string, string>): Set<string> {
+  const { packages } = JSON.parse(readFileSync(join(repository, 'package-lock.json'), 'utf8')) as { packages: Record<string, { dependencies?: Record<string, string> }> }
+  const found = new Set<string>()
+  const walk = (from: string, names: string[]): void => {
+    for (const name of names) {
+      let above = from
+      while (above !== '' && packages[`${above}/node_modules/${name}`] === undefined) above = above.includes('/node_modules/') ? above.slice(0, above.lastIndexOf('/node_modules/')) : ''
+      const folder = `${above === '' ? '' : `${above}/`}node_modules/${name}`
+      if (found.has(folder)) continue
+      found.add(folder)
+      walk(folder, Object.keys(packages[folder]?.dependencies ?? {}))
+    }
+  }
+  walk('', Object.keys(dependencies))
+  return found
 }
