@@ -7,6 +7,7 @@ import { AuthError, isAuthError } from './errors.js'
 import { causeflowErrorHandler, logRedactPaths, problemErrorHandler } from './error-handlers.js'
 import { CauseflowClaimsSchema, causeflowClaims } from './jwt/claims.js'
 import { ClerkSessionClaimsSchema, clerk, clerkSession } from './jwt/clerk.js'
+import { bindPrincipalToLog, principalBindings } from './log-bindings.js'
 import { causeflowAuth } from './plugin.js'
 import { principalOf } from './principal.js'
 import { auth } from './rule.js'
@@ -27,8 +28,8 @@ import { signWebhook, verifyWebhook } from './webhook/sign.js'
 export { causeflowAuth, causeflowAuth as default }
 export {
   ApiKeyRecordSchema, AuthError, CauseflowClaimsSchema, ClerkSessionClaimsSchema, ErrorSchema, MemoryApiKeyStore, MemoryReplayStore,
-  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
-  clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalOf,
+  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, bindPrincipalToLog, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
+  clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
   problemErrorHandler, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
 }
 
@@ -48,6 +49,7 @@ const commonjs = Object.assign(causeflowAuth, {
   apiKeyRoutes,
   apiKeySecret,
   auth,
+  bindPrincipalToLog,
   causeflow,
   causeflowAuth,
   causeflowClaims,
@@ -62,6 +64,7 @@ const commonjs = Object.assign(causeflowAuth, {
   logRedactPaths,
   parseApiKey,
   parseWebhookEvent,
+  principalBindings,
   principalOf,
   problemErrorHandler,
   sentry,
@@ -85,6 +88,7 @@ export type { ApiKeyRoutesOptions } from './api-key-routes.js'
 export type { AuthErrorCode, AuthErrorReason } from './errors.js'
 export type { ErrorHandler } from './error-handlers.js'
 export type { Guard } from './guard.js'
+export type { PrincipalBindings } from './log-bindings.js'
 export type { Algorithm } from './jwt/algorithm.js'
 export type { CauseflowClaims, ClaimMapping, MappedPrincipal } from './jwt/claims.js'
 export type { ClerkOptions, ClerkSessionClaims, ClerkSessionOptions } from './jwt/clerk.js'
