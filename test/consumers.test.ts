@@ -103,7 +103,7 @@ async function install (archive: string): Promise<void> {
   await promisify(execFile)('tar', ['-xzf', archive, '-C', installed, '--strip-components=1'])
   const { dependencies, peerDependencies, peerDependenciesMeta = {} } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
   const needed = [...Object.keys(dependencies), ...Object.keys(peerDependencies).filter((name) => !peerDependenciesMeta[name]?.optional)]
-  for (const name of [...needed, 'fastify-plugin', '@fastify/autoload', '@types/node']) {
+  for (const name of [...needed, '@fastify/autoload', '@fastify/type-provider-typebox', '@types/node']) {
     const link = join(consumer, 'node_modules', name)
     mkdirSync(dirname(link), { recursive: true })
     symlinkSync(join(repository, 'node_modules', name), link, 'junction')
