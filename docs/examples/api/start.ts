@@ -39,7 +39,12 @@ const app = await buildApi({
   log: { level: env.LOG_LEVEL ?? 'info' }
 })
 await app.listen({ port: Number(env.PORT ?? 3000) })
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { void app.close().then(() => issuer?.close()) })
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, async () => {
+    await app.close()
+    await issuer?.close()
+  })
+}
 
 if (issuer !== null) {
   seed(data)
