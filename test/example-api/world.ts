@@ -129,7 +129,8 @@ export class World {
   }
 }
 
-export async function createWorld (t: Teardown, own: Partial<Settings> = {}): Promise<World> {
+/** Not listening, it is not ready either: a test may still add a route. */
+export async function createWorld (t: Teardown, own: Partial<Settings> = {}, { listening = true } = {}): Promise<World> {
   shared ??= createTestIssuer({ clock: () => now })
   const issuer = await shared
   now = start
@@ -153,6 +154,7 @@ export async function createWorld (t: Teardown, own: Partial<Settings> = {}): Pr
   }
   const app = await buildApi(settings)
   t.teardown(() => app.close())
+  if (listening) await app.listen({ host: '127.0.0.1', port: 0 })
   return new World(app, settings, issuer, timers)
 }
 
