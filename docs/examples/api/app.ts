@@ -28,14 +28,15 @@ export async function buildApi ({ jwt, relaySecret, store, replay, secrets, orig
   app.setErrorHandler(causeflowErrorHandler())
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'not_found', message: 'There is nothing at this address' }))
 
-  // 1. A preflight carries no credential: it is answered before anybody asks for one, and every refusal below bears the headers without which a page could not read it.
+  // 1. Closes the connection of an upgrade that is refused, if it has seen the request before whatever refuses it; and it wraps the handlers
+  // of sockets, so that causeflowAuth wraps what it has made of them.
+  await app.register(websocket, { options: { maxPayload: 65_536 } })
+
+  // 2. A preflight carries no credential: it is answered before anybody asks for one, and every refusal below bears the headers without which a page could not read it.
   await app.register(cors, { origin: [...origins], methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] })
 
-  // 2. Counts failed attempts, so it comes before what refuses them.
+  // 3. Counts failed attempts, so it comes before what refuses them.
   await limitAddresses(app, limits.perAddress)
-
-  // 3. Wraps the handlers of sockets, so that causeflowAuth wraps what it has made of them. After causeflowAuth it would close every socket.
-  await app.register(websocket, { options: { maxPayload: 65_536 } })
 
   // 4. Before or after causeflowAuth; before everything that it is to document.
   await app.register(swagger, withCauseflowOpenApi({ openapi: { openapi: '3.1.0', info: { title: 'An API like CauseFlow\'s', version: '1.0.0' } } }, { webhooks: true }))
