@@ -15,7 +15,7 @@ import { kProofs, type Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { kRoute, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
+import { kRoute, labelOf, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -80,6 +80,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   const registration = await createRegistration(options, parent, (algorithms) => registerSignatureCheck(fastify, algorithms))
   const records: RouteRecord[] = []
   const earlyPlans = new WeakMap<object, EarlyPlan>()
+  const socketsCameFirst = fastify.hasDecorator('websocketServer')
 
   const api = createApi(registration, records)
   keepRegistration(api, registration)
@@ -89,6 +90,11 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
     const record = recordRoute(this, route)
+    const { websocket, wsHandler } = route as { websocket?: boolean, wsHandler?: unknown }
+    // It would hand our handler a socket in place of a request, and leave the connection of each upgrade that we refuse open for ever.
+    if (!socketsCameFirst && (websocket === true || wsHandler !== undefined) && this.hasDecorator('websocketServer')) {
+      throw configError('route', `${labelOf(route.method, route.url)}: @fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first`)
+    }
     records.push(record)
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
