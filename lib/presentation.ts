@@ -29,8 +29,7 @@ export class Presentation implements Presented {
   duplicate = false
   foreignToken = false
   badToken: AuthError | null = null
-  /** The signatures that verified, for the memory of deliveries. */
-  readonly verified: Verified[] = []
+  #verified: Verified[] | null = null
   readonly #verifiers: Verifiers
   readonly request: FastifyRequest
   #known: JwtPrincipal | Promise<JwtPrincipal> | null = null
@@ -63,6 +62,12 @@ export class Presentation implements Presented {
     }
   }
 
+  /** The signatures that verified, for the memory of deliveries. */
+  get verified (): Verified[] {
+    this.#verified ??= []
+    return this.#verified
+  }
+
   get params (): unknown {
     return this.request.params
   }
@@ -88,7 +93,7 @@ export class Presentation implements Presented {
 
   #readAuthorization (rule: CompiledRule, authorization: string, takesKey: boolean): void {
     // Node drops all but the first of these without a word; which of them a proxy in front of us judged is anybody's guess.
-    if (isRepeated(this.request.raw.rawHeaders, 'authorization')) { this.duplicate = true; return }
+    if (isRepeated(this.request.raw.rawHeaders, 'authorization', 'Authorization')) { this.duplicate = true; return }
     let credential: string | null
     try {
       credential = readBearer(authorization)
@@ -186,12 +191,13 @@ function openStandIn (principal: WebhookPrincipal, names: readonly string[]): Op
   }
 }
 
-/** Whether a header was sent more than once. `rawHeaders` holds names and values by turns. */
-function isRepeated (rawHeaders: readonly string[], name: string): boolean {
+/** Whether a header was sent more than once; its name in lower case, and as most clients write it. `rawHeaders` holds names and values by turns. */
+function isRepeated (rawHeaders: readonly string[], name: string, capitalised: string): boolean {
   let found = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const candidate = rawHeaders[i] as string
-    if (candidate.length !== name.length || candidate.toLowerCase() !== name) continue
+    // Lower case last: it makes a new string.
+    if (candidate.length !== name.length || (candidate !== name && candidate !== capitalised && candidate.toLowerCase() !== name)) continue
     if (found) return true
     found = true
   }
