@@ -11,7 +11,7 @@ import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
 import { Presentation } from './presentation.js'
-import { kProofs, type Principal } from './principal.js'
+import type { Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
@@ -176,7 +176,6 @@ function decorateRequest (fastify: FastifyInstance): void {
     if (fastify.hasRequestDecorator(name)) throw configError('registration', `request.${name} is decorated already, and the plugin keeps what it has verified there. Give the other decorator another name`)
     fastify.decorateRequest(name, null)
   }
-  for (const symbol of [kProofs, kProved, kBody]) fastify.decorateRequest(symbol as unknown as string, null)
 }
 
 function compileRecord (record: RouteRecord): void {
