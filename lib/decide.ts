@@ -278,8 +278,19 @@ function proofOf (branch: Branch, evidence: Evidence): Proof {
   const principal = principalOfLeaf(branch, branch.principal, evidence)
   if (branch.proofs.length === 1) return { pending: false, principal, proofs: null }
   const proofs = branch.leaves.map((_, index) => principalOfLeaf(branch, index, evidence))
-  // Frozen like what it is copied from: one request's principal is never another's to change.
-  return { pending: false, principal: Object.freeze({ ...principal, proofs: branch.proofs }), proofs }
+  return { pending: false, principal: withProofs(principal, branch), proofs }
+}
+
+// Principals that are remembered come again and again, and copying one takes longer than deciding about it.
+const combined = new WeakMap<Principal, Principal>()
+
+/** A copy that names every credential of the branch, frozen like what it is copied from: one request's principal is never another's to change. */
+function withProofs (principal: Principal, { proofs }: Branch): Principal {
+  const known = combined.get(principal)
+  if (known?.proofs === proofs) return known
+  const copy = Object.freeze({ ...principal, proofs })
+  combined.set(principal, copy)
+  return copy
 }
 
 function refusal (code: 'AUTH_ROLE_REQUIRED' | 'AUTH_TENANT_REQUIRED' | 'AUTH_TENANT_MISMATCH' | 'AUTH_CHECK_FAILED', reason: 'role' | 'tenant-absent' | 'tenant-other' | 'tenant-parameter' | 'check', scheme: Scheme): AuthError {
