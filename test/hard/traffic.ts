@@ -59,6 +59,7 @@ export function startTraffic (kinds: readonly Kind[], ports: readonly number[], 
   const violations: string[] = []
   let stopped = false
   let sent = 0
+  let turn = 0
   const traffic: Traffic = {
     phase: 'up',
     violations,
@@ -77,7 +78,8 @@ export function startTraffic (kinds: readonly Kind[], ports: readonly number[], 
   async function work (index: number): Promise<void> {
     for (let round = index; ; round++) {
       if (stopped) return
-      const kind = bag[(round * 7919 + index) % bag.length]!
+      // A prime's steps through the bag come by each of its places equally often.
+      const kind = bag[(turn++ * 7919) % bag.length]!
       const ask = kind.make()
       if (ask === null) {
         await new Promise((resolve) => setImmediate(resolve))
