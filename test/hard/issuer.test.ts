@@ -145,8 +145,8 @@ t.test('whatever the issuer does, nobody comes in without a token that it signed
   })
   t.equal(await ask(gone()), 200)
   published = [known]
-  unknown = gone
   t.ok(await timeUntil(async () => await ask(gone()) === 401) < 5_000, 'a key that is taken away ends while its tokens are used')
+  unknown = gone
   traffic.phase = 'a key was taken away'
   await pause(scaled(300, 5_000))
 

@@ -8,7 +8,7 @@ import { ownSchema } from '../postgres/open-store.js'
 import { ownName } from '../redis/clients.js'
 import { startServer, webhookSecret } from './fork.js'
 import { long, scaled, table } from './scale.js'
-import { byKey, byToken, createClient, delivery, ingest, p, pause, startTraffic, timeUntil, type Answer, type Kind } from './traffic.js'
+import { byKey, byToken, createClient, delivery, ingest, p, pause, startTraffic, timeUntil, type Answer, type Ask, type Kind } from './traffic.js'
 
 t.setTimeout(scaled(150_000, 3_600_000))
 
@@ -41,16 +41,16 @@ t.test('a saturated process: its memory is flat and every answer is meant', { sk
     () => byToken(next(forged)), () => byToken(issuer.token({ aud: 'elsewhere' })), () => byToken(`${next(tokens)}x`), () => byKey(createApiKey().key), () => byKey(revoked.plaintextKey), () => byKey(`cflo_live_sk_${turn++}`),
     () => delivery(`whsec_${Buffer.alloc(24, turn++ % 256).toString('base64')}`), () => ingest(next(keys), 'ten_other'), () => ingest(next(keys), tenantId, 'whsec_wrong'), () => byToken(next(tokens), '/admin'), () => ({ path: '/token' }), () => ({ path: '/key', headers: { 'x-api-key': `${next(keys).plaintextKey}, x` } })
   ]
-  const seen = [delivery(webhookSecret)]
+  const seen: Ask[] = []
   const kinds: Kind[] = [
     { name: 'held tokens', hostile: false, weight: 30, make: () => byToken(next(tokens)), judge: is(200) },
     { name: 'new tokens', hostile: false, weight: 5, make: () => byToken(issuer.token({ sub: `usr_${turn++}` })), judge: is(200) },
     { name: 'administrators', hostile: false, weight: 10, make: () => byToken(next(admins), '/admin'), judge: is(200) },
     { name: 'keys', hostile: false, weight: 25, make: () => byKey(next(keys).plaintextKey), judge: is(200) },
     { name: 'keys with a signature', hostile: false, weight: 10, make: () => ingest(next(keys), tenantId), judge: is(200) },
-    { name: 'deliveries', hostile: false, weight: 12, make () { const one = delivery(webhookSecret); seen[turn % 100] = one; return one }, judge: is(200) },
-    // The first may still be on its way, or its time over.
-    { name: 'deliveries sent again', hostile: false, weight: 3, make: () => next(seen.filter((one) => one !== undefined)), judge: is(200, 401, 409) },
+    { name: 'deliveries', hostile: false, weight: 12, make: () => delivery(webhookSecret), judge (answer, ask) { if (answer.status === 200) seen[turn++ % 100] = ask; return is(200)(answer) } },
+    // By then its time may be over, and so may its memory.
+    { name: 'deliveries sent again', hostile: false, weight: 3, make: () => seen.length === 0 ? null : next(seen.filter((one) => one !== undefined)), judge: is(200, 401, 409) },
     { name: 'attacks', hostile: true, weight: 5, make: () => next(attacks)(), judge: is(400, 401, 403) }
   ]
 
