@@ -7,6 +7,7 @@ import { AuthError, isAuthError } from './errors.js'
 import { causeflowErrorHandler, logRedactPaths, problemErrorHandler } from './error-handlers.js'
 import { CauseflowClaimsSchema, causeflowClaims } from './jwt/claims.js'
 import { ClerkSessionClaimsSchema, clerk, clerkSession } from './jwt/clerk.js'
+import { bindPrincipalToLog, principalBindings } from './log-bindings.js'
 import { causeflowAuth } from './plugin.js'
 import { principalOf } from './principal.js'
 import { auth } from './rule.js'
@@ -27,8 +28,8 @@ import { signWebhook, verifyWebhook } from './webhook/sign.js'
 export { causeflowAuth, causeflowAuth as default }
 export {
   ApiKeyRecordSchema, AuthError, CauseflowClaimsSchema, ClerkSessionClaimsSchema, ErrorSchema, MemoryApiKeyStore, MemoryReplayStore,
-  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
-  clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalOf,
+  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, bindPrincipalToLog, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
+  clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
   problemErrorHandler, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
 }
 
@@ -48,6 +49,7 @@ const commonjs = Object.assign(causeflowAuth, {
   apiKeyRoutes,
   apiKeySecret,
   auth,
+  bindPrincipalToLog,
   causeflow,
   causeflowAuth,
   causeflowClaims,
@@ -62,6 +64,7 @@ const commonjs = Object.assign(causeflowAuth, {
   logRedactPaths,
   parseApiKey,
   parseWebhookEvent,
+  principalBindings,
   principalOf,
   problemErrorHandler,
   sentry,
@@ -77,7 +80,8 @@ export { commonjs as 'module.exports' }
 export type { InvalidationChannel, InvalidationListener, KeyChange } from './api-key/invalidation.js'
 export type { ApiKeyEnvironment, NewApiKey, ParsedApiKey } from './api-key/key.js'
 export type { ApiKeys, IssuedApiKey, IssuedWebhookSecret } from './api-key/manage.js'
-export type { ApiKeyRecord, StoredApiKey } from './api-key/record.js'
+export type { NewKeyInput } from './api-key/new-key.js'
+export type { ApiKeyRecord, SealedSecret, StoredApiKey } from './api-key/record.js'
 export type { SealingKey } from './api-key/seal.js'
 export type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './api-key/store.js'
 export type { KeyName, Revocation, Rotation, SecretReplacement } from './api-key/lifecycle.js'
@@ -85,6 +89,7 @@ export type { ApiKeyRoutesOptions } from './api-key-routes.js'
 export type { AuthErrorCode, AuthErrorReason } from './errors.js'
 export type { ErrorHandler } from './error-handlers.js'
 export type { Guard } from './guard.js'
+export type { PrincipalBindings } from './log-bindings.js'
 export type { Algorithm } from './jwt/algorithm.js'
 export type { CauseflowClaims, ClaimMapping, MappedPrincipal } from './jwt/claims.js'
 export type { ClerkOptions, ClerkSessionClaims, ClerkSessionOptions } from './jwt/clerk.js'
@@ -97,6 +102,7 @@ export type { DeliverWebhookOptions, DeliveryAttempt, DeliveryResult } from './w
 export type { WebhookEnvelope, WebhookEvent, WebhookEventData, WebhookEventName } from './webhook/events.js'
 export type { MemoryReplayStoreOptions } from './webhook/memory-replay-store.js'
 export type { ReplayStore } from './webhook/replay.js'
+export type { CauseflowSchemeOptions } from './webhook/schemes/causeflow.js'
 export type { Secret, SecretAnswer } from './webhook/secret.js'
-export type { SignWebhookOptions, VerifyWebhookOptions } from './webhook/sign.js'
+export type { HeaderSource, SignWebhookOptions, VerifyWebhookOptions } from './webhook/sign.js'
 export type { OutgoingDelivery, PresentedSignature, SignatureScheme } from './webhook/signature.js'

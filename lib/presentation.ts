@@ -29,8 +29,7 @@ export class Presentation implements Presented {
   duplicate = false
   foreignToken = false
   badToken: AuthError | null = null
-  /** The signatures that verified, for the memory of deliveries. */
-  readonly verified: Verified[] = []
+  #verified: Verified[] | null = null
   readonly #verifiers: Verifiers
   readonly request: FastifyRequest
   #known: JwtPrincipal | Promise<JwtPrincipal> | null = null
@@ -63,6 +62,12 @@ export class Presentation implements Presented {
     }
   }
 
+  /** The signatures that verified, for the memory of deliveries. */
+  get verified (): Verified[] {
+    this.#verified ??= []
+    return this.#verified
+  }
+
   get params (): unknown {
     return this.request.params
   }
@@ -82,13 +87,18 @@ export class Presentation implements Presented {
     const coding = this.request.headers['content-encoding']
     if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') throw new AuthError('AUTH_CONTENT_ENCODING', 'content-encoding')
     if (this.#standIns !== null) return openStandIn(standIn(this.#standIns, 'webhook'), names)
-    const verifiers = names.map((name) => this.#verifiers.webhooks.get(name) as SignatureVerifier<FastifyRequest>)
-    return openAny(verifiers, this.request, proved, this.verified)
+    if (names.length > 1) return openAny(names.map((name) => this.#webhook(name)), this.request, proved, this.verified)
+    const opened = this.#webhook(names[0] as string).open(this.request.headers, this.request, proved)
+    return opened instanceof Promise ? opened.then((later) => new Sole(later, this.verified)) : new Sole(opened, this.verified)
+  }
+
+  #webhook (name: string): SignatureVerifier<FastifyRequest> {
+    return this.#verifiers.webhooks.get(name) as SignatureVerifier<FastifyRequest>
   }
 
   #readAuthorization (rule: CompiledRule, authorization: string, takesKey: boolean): void {
     // Node drops all but the first of these without a word; which of them a proxy in front of us judged is anybody's guess.
-    if (isRepeated(this.request.raw.rawHeaders, 'authorization')) { this.duplicate = true; return }
+    if (isRepeated(this.request.raw.rawHeaders, 'authorization', 'Authorization')) { this.duplicate = true; return }
     let credential: string | null
     try {
       credential = readBearer(authorization)
@@ -186,12 +196,13 @@ function openStandIn (principal: WebhookPrincipal, names: readonly string[]): Op
   }
 }
 
-/** Whether a header was sent more than once. `rawHeaders` holds names and values by turns. */
-function isRepeated (rawHeaders: readonly string[], name: string): boolean {
+/** Whether a header was sent more than once; its name in lower case, and as most clients write it. `rawHeaders` holds names and values by turns. */
+function isRepeated (rawHeaders: readonly string[], name: string, capitalised: string): boolean {
   let found = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const candidate = rawHeaders[i] as string
-    if (candidate.length !== name.length || candidate.toLowerCase() !== name) continue
+    // Lower case last: it makes a new string.
+    if (candidate.length !== name.length || (candidate !== name && candidate !== capitalised && candidate.toLowerCase() !== name)) continue
     if (found) return true
     found = true
   }
@@ -223,6 +234,23 @@ function openAny (verifiers: ReadonlyArray<SignatureVerifier<FastifyRequest>>, r
     }
     if (readable.length === 0) throw first(faults)
     return new AnyOf(readable, verified)
+  }
+}
+
+/** The opened signature of a header that only one webhook reads. */
+class Sole implements Opened {
+  readonly #opened: OpenedSignature
+  readonly #verified: Verified[]
+
+  constructor (opened: OpenedSignature, verified: Verified[]) {
+    this.#opened = opened
+    this.#verified = verified
+  }
+
+  verify (body: Buffer): WebhookPrincipal {
+    const principal = this.#opened.verify(body)
+    this.#verified.push({ opened: this.#opened, principal })
+    return principal
   }
 }
 

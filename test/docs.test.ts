@@ -35,6 +35,13 @@ t.test('every link inside the repository leads to a file and to a heading that e
   t.strictSame(broken, [])
 })
 
+t.test('every test that the tables of standards name is there under the words that they quote', async (t) => {
+  const named = [...(pages.get('docs/security.md') ?? '').matchAll(/\]\(\.\.\/(test\/[^)]+)\) “([^”]+)”/g)]
+  t.ok(named.length > 50)
+  const missing = named.filter(([, file = '', words = '']) => !readFileSync(join(repository, file), 'utf8').split('\n').some((line) => line.includes('t.test(') && line.replaceAll("\\'", "'").includes(words)))
+  t.strictSame(missing.map(([match]) => match), [])
+})
+
 t.test('every npm script that is named exists', async (t) => {
   const { scripts } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'))
   const unknown: string[] = []

@@ -23,8 +23,8 @@ export interface KeySource {
    * at most once a cooldown; null when nothing can be learned now. Never rejects.
    */
   doubt (keyId: string, tried: readonly VerificationKey[]): Promise<readonly VerificationKey[]> | null
-  /** Whether what the key once verified still stands. */
-  confirm (key: VerificationKey): boolean | Promise<boolean>
+  /** Whether what the key once verified still stands. `now`: milliseconds by the same clock, which its caller has just read. */
+  confirm (key: VerificationKey, now: number): boolean | Promise<boolean>
   /** Reads the keys if there are none; rejects with AUTH_KEY_SET_UNAVAILABLE. */
   warm (): Promise<void>
   /** Ends what is under way; nothing is asked afterwards. */
@@ -85,7 +85,7 @@ export function createKeySet (
   return { named: true, find, doubt, confirm, warm, close: () => closing.abort(new KeyDocumentError('unreachable', 'The application is closing')) }
 
   function find (keyId: string): readonly VerificationKey[] | Promise<readonly VerificationKey[]> {
-    const young = tend()
+    const young = tend(clock())
     if (young !== null) return young.then(() => settle(keyId))
     const held = look(keyId)
     if (held !== null) return held
@@ -100,9 +100,9 @@ export function createKeySet (
     return asked?.then(() => (look(keyId) ?? []).filter((key) => !tried.includes(key))) ?? null
   }
 
-  function confirm (key: VerificationKey): boolean | Promise<boolean> {
-    const young = tend()
-    return young === null ? stands(key) : young.then(() => stands(key))
+  function confirm (key: VerificationKey, now: number): boolean | Promise<boolean> {
+    const young = tend(now)
+    return young === null ? stands(key, now) : young.then(() => stands(key, clock()))
   }
 
   async function warm (): Promise<void> {
@@ -111,8 +111,7 @@ export function createKeySet (
   }
 
   /** Sees to it that what is held is young enough: null when it can be used at once. */
-  function tend (): Promise<void> | null {
-    const now = clock()
+  function tend (now: number): Promise<void> | null {
     const age = now - readAt
     // A clock that was set back makes the age negative: better asked once too often than never.
     if (keys !== null && age >= 0 && age < refreshAfter) return null
@@ -197,19 +196,19 @@ export function createKeySet (
   }
 
   function look (keyId: string): readonly VerificationKey[] | null {
-    return outdated() ? null : keys?.get(keyId) ?? null
+    return outdated(clock()) ? null : keys?.get(keyId) ?? null
   }
 
-  function stands (key: VerificationKey): boolean {
-    return key.live && !outdated()
+  function stands (key: VerificationKey, now: number): boolean {
+    return key.live && !outdated(now)
   }
 
-  function outdated (): boolean {
-    return clock() - readAt >= maxAge + staleFor
+  function outdated (now: number): boolean {
+    return now - readAt >= maxAge + staleFor
   }
 
   function unknown (keyId: string): AuthError {
-    const sure = keys !== null && failures === 0 && !outdated() && !closing.signal.aborted
+    const sure = keys !== null && failures === 0 && !outdated(clock()) && !closing.signal.aborted
     return sure && !keys?.has(keyId) ? new AuthError('AUTH_TOKEN_INVALID', 'key-unknown') : unavailable()
   }
 

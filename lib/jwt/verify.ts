@@ -18,11 +18,8 @@ import { createTokenCache } from './token-cache.js'
 import { readPem } from './verification-key.js'
 import type { VerificationKey } from './verification-key.js'
 
-/**
- * Checks the signature of a token, and nothing else of it, with a key in PEM or an HMAC secret. Calls back before it returns;
- * null means that the signature is right.
- */
-export type SignatureCheck = (token: string, key: string, callback: (error: Error | null) => void) => void
+/** Whether a token's signature is right under a key in PEM or an HMAC secret. Nothing else of the token is checked. Never throws. */
+export type SignatureCheck = (token: string, key: string) => boolean
 
 /** The settings of one issuer, complete: no defaults are known here. */
 export interface TokenIssuerSettings {
@@ -74,11 +71,12 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
   function recall (token: string): JwtPrincipal | Promise<JwtPrincipal> | null {
     const verified = cache?.get(token)
     if (verified === undefined) return null
-    if (clock() >= verified.deadline) {
+    const now = clock()
+    if (now >= verified.deadline) {
       cache?.delete(token)
       throw expired()
     }
-    const confirmed = source.confirm(verified.key)
+    const confirmed = source.confirm(verified.key, now)
     if (confirmed === true) return admit(verified.principal)
     if (confirmed !== false) return confirmed.then((stands) => stands ? admit(verified.principal) : verify(parseToken(token)))
     cache?.delete(token)
@@ -107,11 +105,7 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
 
   function signerOf (token: string, algorithm: Algorithm, keys: readonly VerificationKey[]): VerificationKey | null {
     for (const key of keys) {
-      if (!key.algorithms.includes(algorithm)) continue
-      // A check that does not call back has proved nothing.
-      let right = false
-      check(token, key.pem, (error) => { right = error === null })
-      if (right) return key
+      if (key.algorithms.includes(algorithm) && check(token, key.pem)) return key
     }
     return null
   }
@@ -136,7 +130,7 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
       expiresAt: exp,
       claims: claims as Claims
     })
-    cache?.set(token.raw, { principal, key, deadline: deadlineOf(exp, clockTolerance) })
+    cache?.set({ token: token.raw, principal, key, deadline: deadlineOf(exp, clockTolerance) })
     return admit(principal)
   }
 

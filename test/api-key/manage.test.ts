@@ -82,6 +82,7 @@ t.test('what no caller should send is a TypeError that names the mend, and nothi
   for (const name of [{}, { tenantId: 'ten_A' }, { keyId: 'key_1' }, { tenantId: '', keyId: 'key_1' }] as never[]) {
     for (const call of [keys.get, keys.revoke, keys.rotate, keys.rotateWebhookSecret]) await t.rejects(call(name) as Promise<unknown>, { name: 'TypeError' })
   }
+  await t.rejects(keys.list({ tenantId: 'ten_A', cursor: 'garbage' }), { name: 'TypeError', message: 'cursor must be one that the page before has answered' })
   for (const limit of [0, 101, 1.5, NaN]) await t.rejects(keys.list({ tenantId: 'ten_A', limit }), { name: 'TypeError' })
   for (const overlap of [-1, NaN, 2592001]) await t.rejects(keys.rotate({ tenantId: 'ten_A', keyId: 'key_1', overlap }), { name: 'TypeError' })
   await t.rejects(keys.revokeAll({ tenantId: undefined as never }), { name: 'TypeError' })

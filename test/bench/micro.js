@@ -1,19 +1,27 @@
 /** `npm run bench:micro`: CPU time of single functions, in microseconds; strings are fresh for each call, as from a socket. */
-import { createHmac, hash } from 'node:crypto'
+import Fastify from 'fastify'
+import { createHmac, hash, verify } from 'node:crypto'
 import { compileRule } from '../../dist/compiled-rule.js'
 import { decide } from '../../dist/decide.js'
+import { registerSignatureCheck } from '../../dist/fastify-jwt.js'
 import { parseToken } from '../../dist/jwt/bearer.js'
 import { Presentation } from '../../dist/presentation.js'
 import { createRegistration } from '../../dist/registration.js'
 import { auth, nodeOf } from '../../dist/rule.js'
 import { AuthError, MemoryApiKeyStore, signWebhook, verifyWebhook } from '../../dist/index.js'
-import { hmacToken, jsonBody, many, secret, webhookSecret } from './material.js'
+import { audience, createIssuer, hmacToken, jsonBody, many, secret, webhookSecret } from './material.js'
 
-const check = (token, key, done) => {
+// Another's signature check is not what is timed here; the real one has its own lines below.
+const check = (token, key) => {
   const end = token.lastIndexOf('.')
-  done(createHmac('sha256', key).update(token.slice(0, end)).digest('base64url') === token.slice(end + 1) ? null : new Error('no'))
+  return createHmac('sha256', key).update(token.slice(0, end)).digest('base64url') === token.slice(end + 1)
 }
 const registration = await createRegistration({ jwt: { issuer: 'causeflow', secret }, apiKey: { store: new MemoryApiKeyStore(), quota: 5000 } }, null, async () => check)
+const issuer = await createIssuer('RS256')
+const app = Fastify()
+const rsaCheck = await registerSignatureCheck(app, ['RS256'])
+const rsa = await createRegistration({ jwt: { issuer: issuer.issuer, audience, publicKey: issuer.pem, algorithms: ['RS256'], tokenCache: false } }, null, async () => rsaCheck)
+const pem = rsa.verifiers.tokens[0]
 const place = { label: 'GET /', params: [] }
 const token = registration.compile(nodeOf(auth.jwt()), place)
 const key = registration.compile(nodeOf(auth.apiKey()), place)
@@ -30,6 +38,11 @@ time('by hand: Map by token', (i) => known.get(text(tokens, i).slice(7)))
 time('recall of a verified token', (i) => registration.verifiers.tokens[0].recall(text(tokens, i).slice(7)))
 time('decision on a token', (i) => decide(token, new Presentation(token, registration.verifiers, request({ authorization: text(tokens, i) }))))
 time('parse of a token', (i) => parseToken(text(tokens, i).slice(7)))
+const rsaTokens = many(200, (index) => issuer.token(index))
+const parts = rsaTokens.map((one) => { const end = one.lastIndexOf('.'); return { signed: one.slice(0, end), signature: Buffer.from(one.slice(end + 1), 'base64url') } })
+time('crypto.verify of an RS256 token', (i) => { const { signed, signature } = parts[i % 200]; return verify('sha256', Buffer.from(signed), issuer.publicKey, signature) || undefined }, 50_000)
+time('the check by @fastify/jwt', (i) => rsaCheck(rsaTokens[i % 200], issuer.pem) || undefined, 50_000)
+time('a cold token: form to principal', (i) => pem.verify(parseToken(rsaTokens[i % 200])), 50_000)
 time('by hand: digest and Map', (i) => digests.get(hash('sha256', text(keys, i), 'hex')))
 time('verification of a key', (i) => registration.verifiers.keys.verify(text(keys, i)))
 time('decision on a key', (i) => decide(key, new Presentation(key, registration.verifiers, request({ 'x-api-key': text(keys, i) }))))
@@ -41,7 +54,8 @@ for (const bytes of [300, 1000, 64_000]) {
   time(`by hand: createHmac, ${body.length} B`, () => createHmac('sha256', webhookSecret).update(body).digest(), 100_000)
   time(`verifyWebhook, ${body.length} B`, () => verifyWebhook(body, headers, webhookSecret), 100_000)
 }
-await registration.close()
+await Promise.all([registration.close(), rsa.close(), app.close()])
+issuer.close?.()
 
 function time (name, action, count = 300_000) {
   // What is not looked at is not computed: the compiler knows that a look-up changes nothing.

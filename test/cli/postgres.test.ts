@@ -119,6 +119,23 @@ t.test('without pg it says what to install, and asks nobody', async (t) => {
   await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, async () => { throw new SyntaxError('broken') }), new SyntaxError('broken'))
 })
 
+t.test('a database that stops answering is not taken for one without tables', async (t) => {
+  let ended = 0
+  class Pool {
+    async query ({ text }: { text: string }) {
+      // As pg says it: without a code.
+      if (text !== 'select 1') throw new Error('Query read timeout')
+      return { rows: [] }
+    }
+
+    async end () { ended++ }
+    async connect () { throw new Error('Nobody connects') }
+  }
+  const silent = async () => ({ default: { Pool, Client: class {} } })
+  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, silent), new Failure(3, 'database_unavailable', 'The database does not do it: Query read timeout'))
+  t.equal(ended, 1)
+})
+
 async function until (holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => { setImmediate(resolve) })
 }

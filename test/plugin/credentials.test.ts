@@ -16,6 +16,7 @@ async function guarded (t: Parameters<typeof createApp>[0], setup: Parameters<ty
   app.get('/key', { config: { auth: auth.apiKey() } }, async () => { reached++; return {} })
   app.get('/either', { config: { auth: auth.any(auth.jwt(), auth.apiKey()) } }, async () => { reached++; return {} })
   app.get('/t/:tenantId', { config: { auth: auth.any(auth.jwt(), auth.apiKey()) } }, async () => { reached++; return {} })
+  app.post('/', async () => { reached++; return {} })
   await app.ready()
   return { app, reached: () => reached }
 }
@@ -43,6 +44,21 @@ t.test('a token by any algorithm that the issuer does not list is refused, none 
   const unsigned = signWith({ alg: 'none' }, null)
   t.strictSame(refusalOf(await app.inject({ url: '/', headers: { authorization: unsigned.slice(0, unsigned.lastIndexOf('.') + 1) } })), badToken('AUTH_TOKEN_MALFORMED'))
   t.equal(reached(), before)
+})
+
+t.test('a token anywhere but in the Authorization header is no credential', async (t) => {
+  const { app, reached } = await guarded(t)
+  const { authorization } = bearer()
+  const text = authorization.slice('Bearer '.length)
+  const missing = { status: 401, code: 'AUTH_CREDENTIAL_MISSING', challenge: 'Bearer realm="causeflow"' }
+  for (const request of [
+    { url: `/?access_token=${text}` },
+    { url: `/?authorization=${encodeURIComponent(authorization)}` },
+    { url: '/', headers: { cookie: `__session=${text}; authorization=${text}` } },
+    { url: '/', headers: { 'x-authorization': authorization, 'proxy-authorization': authorization } },
+    { method: 'POST' as const, url: '/', payload: { access_token: text } }
+  ]) t.strictSame(refusalOf(await app.inject(request)), missing, JSON.stringify(request).slice(0, 40))
+  t.equal(reached(), 0)
 })
 
 t.test('registered claims that are missing, empty, of another type or another\'s are refused', async (t) => {
