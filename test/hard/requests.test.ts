@@ -316,9 +316,16 @@ function converse (port: number, bytes: Buffer, cuts: readonly number[], patienc
     const socket = connect(port, '127.0.0.1')
     socket.setNoDelay(true).setEncoding('latin1')
     let idle: NodeJS.Timeout
+    let links = 0
+    // A chain of short waits and not one long one: on a busy machine it is the turns of the loop that count, in each of which an answer could have come.
+    const link = (): void => {
+      if (++links > patience / 10) socket.destroy()
+      else idle = setTimeout(link, 10)
+    }
     const wait = (): void => {
       clearTimeout(idle)
-      idle = setTimeout(() => socket.destroy(), patience)
+      links = 0
+      link()
     }
     socket.on('connect', () => {
       const ends = [...new Set(cuts.map((cut) => cut % (bytes.length || 1))), bytes.length].sort((one, other) => one - other)

@@ -1,7 +1,7 @@
 /**
  * Does the time of a refusal tell where the first wrong byte of a signature, or of a key's digest, is? Two classes, one wrong at its first byte and one
  * wrong only later, are measured by turns that chance decides, and their means compared by Welch's t-test, as dudect does: |t| above 4.5 is a
- * difference. The slowest tenth of all samples, where the machine did something else, is left out of both by one common bound.
+ * difference. The slowest quarter of all samples, where the machine did something else, is left out of both by one common bound.
  *
  * What such a test cannot see it cannot find, so the same measurement is made with a comparison that leaks, put under the very code of lib/,
  * and has to find it.
@@ -41,7 +41,7 @@ function compare (prepare: (late: boolean) => () => void, count = samples): Comp
       if (from > count / 5) times[coins[index]! & 1]!.push(took)
     }
   }
-  const bound = [...times[0], ...times[1]].sort((a, b) => a - b)[Math.floor((times[0].length + times[1].length) * 0.9)]!
+  const bound = [...times[0], ...times[1]].sort((a, b) => a - b)[Math.floor((times[0].length + times[1].length) * 0.75)]!
   const [early, late] = times.map((list) => {
     const kept = list.filter((time) => time <= bound)
     const mean = kept.reduce((sum, time) => sum + time, 0) / kept.length
@@ -67,9 +67,10 @@ function isEqual (t: Test, name: string, measure: () => Comparison): unknown {
   t.equal(new Set(signs).size, 2, `${name}: a difference, three times over`)
 }
 
-function isFound (t: Test, name: string, measure: () => Comparison): void {
-  let one = measure()
-  for (let tries = 0; tries < 2 && one.t < threshold; tries++) one = measure()
+/** On a machine that has much else to do it takes more samples. */
+function isFound (t: Test, name: string, measure: (count: number) => Comparison): void {
+  let one = measure(samples)
+  for (let tries = 1; tries < 4 && one.t < threshold; tries++) one = measure(samples * 2 ** tries)
   note(name, one)
   t.ok(one.t > threshold, `${name}: t = ${one.t.toFixed(2)}`)
 }
@@ -131,7 +132,7 @@ t.test('and a comparison that leaks it, under the same code, is found', async (t
     Object.assign(crypto, { timingSafeEqual: real })
     syncBuiltinESMExports()
   })
-  for (const place of [31]) isFound(t, `leaking comparison, first wrong byte 0 against ${place}`, () => compare(signatureWrongAt(place)))
+  isFound(t, 'leaking comparison, first wrong byte 0 against 31', (count) => compare(signatureWrongAt(31), count))
 })
 
 t.test('API keys: how much of its digest a wrong key has in common with a good one takes no time', async (t) => {
@@ -162,7 +163,7 @@ t.test('API keys: how much of its digest a wrong key has in common with a good o
       return index === held.length ? memory.findByDigest(wanted) : null
     }
   })
-  isFound(t, 'a store that leaks, first wrong byte 0 against 28', () => compare(digestWrongAt(scanning)(28)))
+  isFound(t, 'a store that leaks, first wrong byte 0 against 28', (count) => compare(digestWrongAt(scanning)(28), count))
 })
 
 t.teardown(() => table(t, `Time of a refusal by the place of the first wrong byte, ${long ? 'long' : 'CI'} mode: a difference is |t| > ${threshold}; what is detectable is the difference that would give it`,
