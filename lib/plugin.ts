@@ -6,7 +6,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { decide, type Pending, type Proof } from './decide.js'
-import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
+import { earlyRoutes, isRoot, planEarly, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
@@ -100,7 +100,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
     // Where Fastify parses nothing, preValidation is next: a hook less for every GET.
-    if (parsesBody(route.method)) route.preParsing = [refuseUnparsed, ...[route.preParsing ?? []].flat()] as NonNullable<RouteOptions['preParsing']>
+    if (parsesBody(route.method)) route.preParsing = [refuseUnparsed(record), ...[route.preParsing ?? []].flat()] as NonNullable<RouteOptions['preParsing']>
     addLabels(this, registration, record.declared)
   })
 
@@ -122,6 +122,8 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
     decideRequest(plan, request, reply, done)
   })
+  // What onRoute puts on a route is missing from those that were here before. Where they cannot be listed there may be some.
+  if (early.length > 0 || (parent === null && !isRoot(fastify))) fastify.addHook('preParsing', refuseEarly)
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
     const state = stateOf(request)
     // A GET may have a body, and no parser has come by to take the label off.
@@ -144,8 +146,8 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     done()
   })
 
-  /** A hook of preParsing: an earlier one may have ended the phase of ours, and then no parser gets to see what a stranger sent. */
-  function refuseUnparsed (request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: Done): void {
+  /** What refuseUnparsed is to the other routes. */
+  function refuseEarly (request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: Done): void {
     const state = stateOf(request)
     if (state[kProved] || state[kBody]) return done()
     const plan = planOf(request)
@@ -250,15 +252,28 @@ function undecided (request: FastifyRequest, plan: Plan): AuthError {
   return plan.signed && stateOf(request)[kBody] ? new AuthError('AUTH_SIGNATURE_INVALID', 'body-absent') : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
 }
 
+/**
+ * The hook of preParsing of a route: an earlier one may have ended the phase of ours, and then no parser gets to see what a stranger
+ * sent. By whichever registration the route is decided: that of a child scope has not seen the routes before it.
+ */
+function refuseUnparsed (record: RouteRecord): (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done) => void {
+  return function causeflowAuthUnparsed (request, reply, _payload, done) {
+    const state = stateOf(request)
+    if (state[kProved] || state[kBody]) return done()
+    done(refuseUnproved(record, request, reply))
+  }
+}
+
+function refuseUnproved ({ plan }: RouteRecord, request: FastifyRequest, reply: FastifyReply): AuthError {
+  return refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
+}
+
 type Handler = RouteOptions['handler']
 
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   return function causeflowAuthHandler (request, reply) {
-    if (!stateOf(request)[kProved]) {
-      const { plan } = record
-      throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
-    }
+    if (!stateOf(request)[kProved]) throw refuseUnproved(record, request, reply)
     return handler.call(this, request, reply)
   }
 }
