@@ -4,17 +4,13 @@ import { AuthError } from './errors.js'
 import { planRoute, readStatement, type Plan } from './route.js'
 import type { Registration } from './registration.js'
 
-/** Whether an instance is the application itself and no scope of it. */
-export function isRoot (instance: FastifyInstance): boolean {
-  return typeof (Object.getPrototypeOf(instance) as { addHook?: unknown } | null)?.addHook !== 'function'
-}
-
 /**
  * Routes of this scope that are registered already, as `GET /path`; those for OPTIONS alone are left out. The router
  * knows no scopes: in a scope without a prefix of its own nothing is listed.
  */
 export function earlyRoutes (instance: FastifyInstance): string[] {
-  if (!isRoot(instance) && instance.prefix === '') return []
+  const isRoot = typeof (Object.getPrototypeOf(instance) as { addHook?: unknown } | null)?.addHook !== 'function'
+  if (!isRoot && instance.prefix === '') return []
   const path: string[] = []
   const found = new Set<string>()
   // The printed tree is the only public list of routes: one line a node, four columns a level, the node's part of the path, its methods.

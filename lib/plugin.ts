@@ -6,7 +6,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { decide, type Pending, type Proof } from './decide.js'
-import { earlyRoutes, isRoot, planEarly, type EarlyPlan } from './early-routes.js'
+import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
@@ -99,12 +99,11 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
-    // Where Fastify parses nothing, preValidation is next: a hook less for every GET.
-    if (parsesBody(route.method)) route.preParsing = [refuseUnparsed(record), ...[route.preParsing ?? []].flat()] as NonNullable<RouteOptions['preParsing']>
     addLabels(this, registration, record.declared)
   })
 
   fastify.addHook('onReady', async function () {
+    if (!socketsCameFirst && fastify.hasDecorator('websocketServer')) throw configError('registration', '@fastify/websocket is registered after causeflowAuth, where it cannot close the connections of upgrades that are refused. Register @fastify/websocket first')
     for (const record of records) compileRecord(record)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
@@ -122,8 +121,15 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
     decideRequest(plan, request, reply, done)
   })
-  // What onRoute puts on a route is missing from those that were here before. Where they cannot be listed there may be some.
-  if (early.length > 0 || (parent === null && !isRoot(fastify))) fastify.addHook('preParsing', refuseEarly)
+  // For every route, a GET too: which methods have bodies the application may change at any time.
+  fastify.addHook('preParsing', function causeflowAuthUnparsed (request, reply, _payload, done) {
+    // An earlier hook may have ended the phase of ours: then no parser gets to see what a stranger sent.
+    const state = stateOf(request)
+    if (state[kProved] || state[kBody]) return done()
+    const plan = planOf(request)
+    if (plan === null) return done()
+    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+  })
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
     const state = stateOf(request)
     // A GET may have a body, and no parser has come by to take the label off.
@@ -145,15 +151,6 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     }
     done()
   })
-
-  /** What refuseUnparsed is to the other routes. */
-  function refuseEarly (request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: Done): void {
-    const state = stateOf(request)
-    if (state[kProved] || state[kBody]) return done()
-    const plan = planOf(request)
-    if (plan === null) return done()
-    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
-  }
 
   /** The plan by which a request is decided; null where there is no route, or another registration decides it. */
   function planOf (request: FastifyRequest): Plan | AuthError | null {
@@ -236,11 +233,6 @@ function refuseRequest (error: unknown, plan: Plan, request: FastifyRequest, rep
   return refuse(error, request, reply, plan, started)
 }
 
-/** Whether Fastify parses the bodies of requests of one of these methods. */
-function parsesBody (methods: string | readonly string[]): boolean {
-  return [methods].flat().some((method) => !['GET', 'HEAD', 'TRACE'].includes(method.toUpperCase()))
-}
-
 /** Whether the client has left its connection open for more (RFC 9112 §9.3). */
 function livesOn ({ raw: { httpVersion, headers } }: FastifyRequest): boolean {
   return httpVersion === '1.1' && !/\bclose\b/i.test(headers.connection ?? '')
@@ -252,28 +244,15 @@ function undecided (request: FastifyRequest, plan: Plan): AuthError {
   return plan.signed && stateOf(request)[kBody] ? new AuthError('AUTH_SIGNATURE_INVALID', 'body-absent') : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
 }
 
-/**
- * The hook of preParsing of a route: an earlier one may have ended the phase of ours, and then no parser gets to see what a stranger
- * sent. By whichever registration the route is decided: that of a child scope has not seen the routes before it.
- */
-function refuseUnparsed (record: RouteRecord): (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done) => void {
-  return function causeflowAuthUnparsed (request, reply, _payload, done) {
-    const state = stateOf(request)
-    if (state[kProved] || state[kBody]) return done()
-    done(refuseUnproved(record, request, reply))
-  }
-}
-
-function refuseUnproved ({ plan }: RouteRecord, request: FastifyRequest, reply: FastifyReply): AuthError {
-  return refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
-}
-
 type Handler = RouteOptions['handler']
 
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   return function causeflowAuthHandler (request, reply) {
-    if (!stateOf(request)[kProved]) throw refuseUnproved(record, request, reply)
+    if (!stateOf(request)[kProved]) {
+      const { plan } = record
+      throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
+    }
     return handler.call(this, request, reply)
   }
 }
