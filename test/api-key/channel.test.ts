@@ -59,7 +59,7 @@ t.test('the first subscription opens the transport and the end of the last ends 
 })
 
 t.test('a loss is not healthy at once, is mended, and is a reset when it is', async (t) => {
-  const { time, log, openings, channel, listen, last, echo } = channelUnderTest()
+  const { time, log, sent, openings, channel, listen, last, echo } = channelUnderTest()
   listen()
   await last().opens()
   echo()
@@ -72,7 +72,9 @@ t.test('a loss is not healthy at once, is mended, and is a reset when it is', as
   t.equal(openings.length, 2, 'lost twice is lost once')
   await last().opens()
   old.echo('x')
+  old.echo(sent.at(-1) ?? '')
   old.changes('{"keyId":"a"}')
+  t.equal(channel.healthy, false)
   t.strictSame(log, ['reset', 'ended 1'], 'what an old connection still says counts for nothing')
   echo()
   t.equal(channel.healthy, true)
@@ -94,6 +96,16 @@ t.test('it connects again without end, later and later up to five seconds, half 
     t.strictSame(new Set(waits.slice(8)), new Set([5000 * factor]))
     t.equal(openings.length, 201)
   }
+})
+
+t.test('who subscribes while it waits to connect again waits with it', async (t) => {
+  const { time, openings, listen, last } = channelUnderTest()
+  listen()
+  await last().fails()
+  listen()
+  t.equal(openings.length, 1)
+  time.pass(100)
+  t.equal(openings.length, 2)
 })
 
 t.test('after it has heard itself it connects soon again', async (t) => {
@@ -151,7 +163,7 @@ t.test('changes are told one by one, and text that cannot be read means everythi
   arrivals.changes('{"keyId":"k","digest":"d"}')
   arrivals.changes('[{"digest":"d"},{"tenantId":"t"}]')
   t.strictSame(log.splice(0), ['{"keyId":"k","digest":"d"}', '{"digest":"d"}', '{"tenantId":"t"}'])
-  const strange = ['', '{', 'null', '1', '[null]', '{}', '{"keyId":1}', '[{"digest":"d"},{}]', '{"key":"k"}']
+  const strange = ['', '{', 'null', '1', '[null]', '{}', '{"keyId":1}', '[{"digest":"d"},{}]', '{"key":"k"}', '{"keyId":"k","digest":1}', '"keyId"']
   for (const text of strange) arrivals.changes(text)
   t.strictSame(log.splice(0), strange.map(() => 'reset'))
 })

@@ -138,13 +138,16 @@ t.test('texts that are taken and never come back: the transport is given up on a
 })
 
 t.test('texts that are not taken say nothing about the transport', async (t) => {
-  const { time, told, hearing } = hearingUnderTest({ send: async () => { throw new Error('down') } })
+  const sent: string[] = []
+  const { time, told, hearing } = hearingUnderTest({ send: async (text) => { sent.push(text); throw new Error('down') } })
   hearing.start()
   for (let step = 0; step < 100; step++) {
     time.pass(100)
     await settle()
+    if (step === 19) hearing.echo(sent[0] ?? '')
   }
-  t.strictSame(told, [])
+  t.strictSame(told, [], 'nor does one that comes back after two seconds: it is forgotten')
+  t.equal(sent.length, 101, 'and it is tried without end')
   t.equal(hearing.healthy, false)
 })
 
@@ -154,10 +157,36 @@ t.test('a pool that hangs is asked eight times and not for ever, and one that th
   hung.hearing.start()
   hung.time.pass(60_000)
   t.equal(calls, 8)
-  const throwing = hearingUnderTest({ send: () => { throw new Error('now') } })
+  let thrown = 0
+  const throwing = hearingUnderTest({ send: () => { thrown++; throw new Error('now') } })
   throwing.hearing.start()
   throwing.time.pass(60_000)
+  t.equal(thrown, 601)
   t.equal(throwing.hearing.healthy, false)
+})
+
+t.test('started twice is started once', async (t) => {
+  const { time, sent, hearing } = hearingUnderTest()
+  hearing.start()
+  hearing.start()
+  t.equal(sent.length, 1)
+  t.equal(time.waiting(), 1)
+})
+
+t.test('a text that is back before it is said to be taken leaves no silence behind', async (t) => {
+  let first = true
+  const { time, told, hearing } = hearingUnderTest({
+    send (text) {
+      if (!first) return new Promise(() => {})
+      first = false
+      hearing.echo(text)
+      return Promise.resolve()
+    }
+  })
+  hearing.start()
+  await settle()
+  time.pass(5000)
+  t.strictSame(told.filter((what) => what === 'deaf'), [], 'the others are not taken, which says nothing of the transport')
 })
 
 t.test('no timer keeps the process alive', async (t) => {

@@ -82,6 +82,47 @@ t.test('threat 15: a key that is revoked while it is read is read again before a
   }
 })
 
+t.test('a store that throws is unavailable at once, and what it has thrown is the cause, for logs', async (t) => {
+  const fault = new Error('down')
+  for (const [findByDigest, cause] of [[() => { throw fault }, fault], [() => 'yes' as never, { name: 'TypeError' }]] as const) {
+    const lookup = createLookup(settingsFor({ ...scriptedStore().store, findByDigest }), fakeTime())
+    t.throws(() => lookup.find('0'.repeat(64)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'unreachable', cause })
+  }
+})
+
+t.test('while changes are heard a request joins the reading in the air, however old it is', async (t) => {
+  const { record } = newRecord()
+  const { store, readings } = scriptedStore({ manual: true })
+  const time = fakeTime()
+  const lookup = createLookup(settingsFor(store), time)
+  const first = lookup.find(record.digest)
+  time.pass(1500)
+  const second = lookup.find(record.digest)
+  t.equal(readings.length, 1)
+  readings[0]?.answer(record)
+  t.equal(await first, await second)
+})
+
+t.test('with the cache off it is told of changes all the same, and closes', async (t) => {
+  const { record } = newRecord()
+  for (const change of [{ digest: record.digest }, { keyId: record.keyId }, { tenantId: 'ten_A' }, null]) {
+    const { store, readings, channel } = scriptedStore({ manual: true })
+    const lookup = createLookup(settingsFor(store, { cache: null }), fakeTime())
+    const found = lookup.find(record.digest)
+    if (change === null) channel.reset()
+    else channel.tell(change)
+    readings[0]?.answer(record)
+    await settle()
+    readings[1]?.answer({ ...record, revokedAt })
+    t.equal(await found, 'revoked')
+    lookup.close()
+  }
+})
+
+t.test('to forget what nobody listens for is nothing', async (t) => {
+  t.doesNotThrow(() => forgetHere(new MemoryApiKeyStore(), [{ keyId: 'key_1' }]))
+})
+
 t.test('a change of another key while a key is read costs no second reading', async (t) => {
   const { record } = newRecord()
   const { store, readings, channel } = scriptedStore({ manual: true })
@@ -152,14 +193,18 @@ t.test('without a channel nothing positive is held; a change in this process sti
   const { store, readings } = scriptedStore({ manual: true, channel: false })
   const lookup = createLookup(settingsFor(store), fakeTime())
   const found = lookup.find(record.digest)
+  const joined = lookup.find(record.digest)
+  t.equal(readings.length, 1)
   forgetHere(store, [{ keyId: record.keyId }])
   readings[0]?.answer(record)
   await settle()
   readings[1]?.answer(record)
   t.equal(keyIdOf(await found), record.keyId)
+  t.equal(await joined, await found)
   t.equal(lookup.size().proved, 0)
   t.type(lookup.find(record.digest), Promise)
   t.equal(readings.length, 3)
+  lookup.close()
 })
 
 t.test('where no change is heard, a request joins a reading only right behind the first, and the older reading is not held', async (t) => {
@@ -261,6 +306,24 @@ t.test('what is held is bounded in number and in time', async (t) => {
   t.strictSame(lookup.size(), { proved: 10, refused: 10, loads: 0 })
   time.pass(30_000)
   t.equal(lookup.size().proved, 0, 'a key that nobody uses any more is not kept in memory')
+  t.equal(time.waiting(), 0)
+})
+
+t.test('one timer sweeps for all keys, takes those whose time is over, and comes back for the others', async (t) => {
+  const time = fakeTime()
+  const store = new MemoryApiKeyStore()
+  const lookup = createLookup(settingsFor(store, { cache: { max: 10, ttl: 30 } }), time)
+  for (let index = 0; index < 3; index++) {
+    const { record } = newRecord()
+    store.create(record, Infinity)
+    lookup.find(record.digest)
+    t.equal(time.waiting(), 1)
+    time.pass(10_000)
+  }
+  t.equal(lookup.size().proved, 2, 'after thirty seconds the first has gone')
+  t.equal(time.waiting(), 1)
+  time.pass(30_000)
+  t.equal(lookup.size().proved, 0)
   t.equal(time.waiting(), 0)
 })
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { randomBytes } from 'node:crypto'
 import type { KeyChange } from '../../lib/api-key/invalidation.js'
-import { apiKeyDigest, digestText, parseApiKey } from '../../lib/api-key/key.js'
+import { apiKeyDigest, createApiKey, digestText, parseApiKey } from '../../lib/api-key/key.js'
 import { createApiKeys, type IssuedApiKey } from '../../lib/api-key/manage.js'
 import { MemoryApiKeyStore } from '../../lib/api-key/memory-store.js'
 import type { ApiKeySettings } from '../../lib/api-key/settings.js'
@@ -62,31 +62,62 @@ t.test('a created key has what was asked for', async (t) => {
   const expiresAt = new Date(time.now + 1000)
   const made = await keys.create({ tenantId: 'ten_A', name: 'n', scopes: ['a:b', 'c', 'a:b'], environment: 'test', expiresAt, createdBy: 'usr_1', metadata: { since: new Date(0) } })
   t.match(made, { environment: 'test', expiresAt: expiresAt.toISOString(), createdBy: 'usr_1', metadata: { since: '1970-01-01T00:00:00.000Z' } })
+  t.ok(made.plaintextKey.startsWith('cflo_test_sk_') && made.plaintextKey.startsWith(made.prefix))
   t.strictSame(verifier.verify(made.plaintextKey), {
     scheme: 'apiKey', tenantId: 'ten_A', roles: [], scopes: ['a:b', 'c'], proofs: ['apiKey'], keyId: made.keyId, name: 'n', environment: 'test', createdBy: 'usr_1'
   })
 })
 
+t.test('a key is live where live keys are accepted, and otherwise of the one environment that is', async (t) => {
+  for (const [environments, expected] of [[['test', 'live'], 'live'], [['test'], 'test']] as const) {
+    t.equal((await house(undefined, { environments }).keys.create({ tenantId: 'ten_A', name: 'n' })).environment, expected)
+  }
+})
+
+t.test('a store without a channel is managed like any other', async (t) => {
+  const { keys, opens } = house(scriptedStore({ channel: false }).store)
+  const { keyId, plaintextKey } = await keys.create({ tenantId: 'ten_A', name: 'n' })
+  t.equal(await opens(plaintextKey), keyId)
+  t.equal(await keys.revoke({ tenantId: 'ten_A', keyId }), 'revoked')
+  t.equal(await opens(plaintextKey), 'revoked')
+})
+
+t.test('a key that was asked for a moment before it was made works at once, though its channel is silent', async (t) => {
+  const time = fakeTime()
+  const random = { ...time, randomBytes: (size: number) => new Uint8Array(size).fill(7) }
+  const { key } = createApiKey(random)
+  const { keys, opens } = house(scriptedStore().store, {}, random)
+  t.equal(await opens(key), 'unknown')
+  t.equal(await opens(key), 'unknown')
+  const { plaintextKey, keyId } = await keys.create({ tenantId: 'ten_A', name: 'n' })
+  t.equal(plaintextKey, key)
+  t.equal(await opens(key), keyId)
+})
+
 t.test('what no caller should send is a TypeError that names the mend, and nothing is stored', async (t) => {
-  const { keys, store } = house(undefined, { environments: ['live'] })
+  const { keys, store, time } = house(undefined, { environments: ['live'] })
   const good = { tenantId: 'ten_A', name: 'n' }
   const bad: Array<[object, RegExp]> = [
     [{ name: '' }, /^name/], [{ name: 'x'.repeat(101) }, /^name/], [{ name: 'a\nb' }, /^name/], [{ name: 1 }, /^name/], [{ name: undefined }, /^name/],
     [{ tenantId: '' }, /^tenantId/], [{ tenantId: undefined }, /^tenantId/], [{ tenantId: null }, /^tenantId/],
-    [{ scopes: ['a b'] }, /^scopes/], [{ scopes: [''] }, /^scopes/], [{ scopes: ['a"b'] }, /^scopes/], [{ scopes: 'a' }, /^scopes/],
+    [{ scopes: ['a b'] }, /^scopes/], [{ scopes: [''] }, /^scopes/], [{ scopes: ['a"b'] }, /^scopes/], [{ scopes: 'a' }, /^scopes/], [{ scopes: [7] }, /^scopes/],
     [{ environment: 'test' }, /^environment.*live/], [{ environment: 'prod' }, /^environment/],
     [{ expiresAt: 'soon' }, /^expiresAt/], [{ expiresAt: '2020-01-01T00:00:00.000Z' }, /^expiresAt/],
-    [{ createdBy: 1 }, /^createdBy/], [{ metadata: [] }, /^metadata/], [{ metadata: null }, /^metadata/]
+    [{ expiresAt: new Date(time.now) }, /^expiresAt/],
+    [{ createdBy: 1 }, /^createdBy/], [{ metadata: [] }, /^metadata/], [{ metadata: 'text' }, /^metadata/], [{ metadata: 7 }, /^metadata/], [{ metadata: null }, /^metadata/]
   ]
   for (const [change, message] of bad) await t.rejects(keys.create({ ...good, ...change } as never), { name: 'TypeError', message }, JSON.stringify(change))
-  for (const name of [{}, { tenantId: 'ten_A' }, { keyId: 'key_1' }, { tenantId: '', keyId: 'key_1' }] as never[]) {
-    for (const call of [keys.get, keys.revoke, keys.rotate, keys.rotateWebhookSecret]) await t.rejects(call(name) as Promise<unknown>, { name: 'TypeError' })
+  for (const [name, message] of [[{}, /^tenantId/], [{ tenantId: 'ten_A' }, /^keyId/], [{ keyId: 'key_1' }, /^tenantId/], [{ tenantId: '', keyId: 'key_1' }, /^tenantId/], [{ tenantId: 'ten_A', keyId: '' }, /^keyId/]] as Array<[never, RegExp]>) {
+    for (const call of [keys.get, keys.revoke, keys.rotate, keys.rotateWebhookSecret]) await t.rejects(call(name) as Promise<unknown>, { name: 'TypeError', message })
   }
   await t.rejects(keys.list({ tenantId: 'ten_A', cursor: 'garbage' }), { name: 'TypeError', message: 'cursor must be one that the page before has answered' })
+  await t.rejects(keys.list({ tenantId: '' }), { name: 'TypeError', message: /^tenantId/ })
+  t.strictSame(await keys.list({ tenantId: 'ten_A', limit: 100 }), { keys: [], cursor: null })
+  t.equal(await keys.rotate({ tenantId: 'ten_A', keyId: 'key_1', overlap: 2592000 }), 'not-found')
   for (const limit of [0, 101, 1.5, NaN]) await t.rejects(keys.list({ tenantId: 'ten_A', limit }), { name: 'TypeError' })
   for (const overlap of [-1, NaN, 2592001]) await t.rejects(keys.rotate({ tenantId: 'ten_A', keyId: 'key_1', overlap }), { name: 'TypeError' })
-  await t.rejects(keys.revokeAll({ tenantId: undefined as never }), { name: 'TypeError' })
-  await t.rejects(keys.revokeAll({ tenantId: 'ten_A', createdBefore: 'once' }), { name: 'TypeError' })
+  await t.rejects(keys.revokeAll({ tenantId: undefined as never }), { name: 'TypeError', message: /^tenantId/ })
+  await t.rejects(keys.revokeAll({ tenantId: 'ten_A', createdBefore: 'once' }), { name: 'TypeError', message: /^createdBefore/ })
   t.strictSame(await store.list({ tenantId: 'ten_A', cursor: null, limit: 10 }), { records: [], cursor: null })
   t.match(await keys.create({ ...good, name: '🔑'.repeat(100) }), { name: '🔑'.repeat(100) }, 'a character counts as one, whatever its length')
 })
@@ -242,9 +273,12 @@ t.test('a new webhook secret verifies at once, the one before it for the overlap
 })
 
 t.test('a store that lasts, without a sealing key, holds no webhook secrets: none is shown and none can be made', async (t) => {
-  const { keys, secretsOf } = house(scriptedStore().store)
+  const { store, memory } = scriptedStore()
+  const { keys, secretsOf, verifier } = house(store)
   const { keyId, plaintextKey, webhookSecret } = await keys.create({ tenantId: 'ten_A', name: 'n' })
+  t.equal(verifier.opensSecrets, false)
   t.equal(webhookSecret, null)
+  t.strictSame(memory.get({ tenantId: 'ten_A', keyId })?.sealedSecrets, [])
   t.strictSame(await secretsOf(plaintextKey), [])
   await t.rejects(keys.rotateWebhookSecret({ tenantId: 'ten_A', keyId }), { code: 'AUTH_CONFIG_OPTION' })
 })

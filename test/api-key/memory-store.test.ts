@@ -19,6 +19,24 @@ t.test('what a caller does to its record, or to an answer, is not done to the st
   t.strictSame(store.findByDigest(record.digest), expected)
 })
 
+t.test('a list is newest first, in whatever order the keys came', async (t) => {
+  const store = new MemoryApiKeyStore()
+  const made = [3, 1, 4, 2].map((day) => newRecord({ createdAt: `2026-01-0${day}T00:00:00.000Z` }).record)
+  for (const record of made) store.create(record, Infinity)
+  t.strictSame(store.list({ tenantId: 'ten_A', cursor: null, limit: 10 }).records.map(({ createdAt }) => createdAt.slice(9, 10)), ['4', '3', '2', '1'])
+})
+
+t.test('who has ended his subscription is told no more', async (t) => {
+  const store = new MemoryApiKeyStore()
+  let told = 0
+  const end = store.invalidation.subscribe({ onInvalidated () { told++ }, onReset () {} })
+  store.create(newRecord().record, Infinity)
+  t.equal(told, 1)
+  end()
+  store.create(newRecord().record, Infinity)
+  t.equal(told, 1)
+})
+
 t.test('it answers at once, hears itself, and says that it ends with the process', async (t) => {
   const store = new MemoryApiKeyStore()
   t.equal(store.create(newRecord().record, 1), 'created')

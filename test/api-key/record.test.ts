@@ -31,6 +31,13 @@ t.test('the public part has every field of its schema and neither digest nor sec
   t.notOk(JSON.stringify(shown).includes(record.digest))
 })
 
+t.test('the schema of a record takes every status and environment, and refuses names that are empty or too long', async (t) => {
+  const shown = publicRecord(newRecord().record, now)
+  t.equal(ApiKeyRecordSchema.$id, 'ApiKeyRecord')
+  for (const change of [{ status: 'revoked' }, { status: 'expired' }, { environment: 'test' }, { name: 'x'.repeat(100) }]) t.ok(Value.Check(ApiKeyRecordSchema, { ...shown, ...change }), JSON.stringify(change))
+  for (const change of [{ status: 'gone' }, { environment: 'prod' }, { tenantId: '' }, { name: '' }, { name: 'x'.repeat(101) }]) t.notOk(Value.Check(ApiKeyRecordSchema, { ...shown, ...change }), JSON.stringify(change))
+})
+
 t.test('a principal says whose key it is, and neither it nor what it lists can be changed', async (t) => {
   const { record } = newRecord()
   const principal = apiKeyPrincipal(record)

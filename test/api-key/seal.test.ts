@@ -17,6 +17,16 @@ t.test('what one key seals is opened by whoever has that key, in whatever place'
   }
 })
 
+t.test('what was sealed once is opened for ever: the form of the text is known', async (t) => {
+  // Worked out with node:crypto alone: AES-256-GCM of a key of sevens under a nonce of ones.
+  const known = 'v1.ec9d1be9.AQEBAQEBAQEBAQEBrvAsxE0EyhTWuV_u_ilYZAGJ-tLz4C-yvxdz'
+  const sevens = createSealer([new Uint8Array(32).fill(7)], false, (size) => new Uint8Array(size).fill(1)) as Sealer
+  t.equal(sevens.seal('whsec_ünï', binding), known)
+  t.equal(sevens.open(known, binding), 'whsec_ünï')
+  t.equal(sevens.open('v1.ec9d1be9', binding), null)
+  t.equal(sevens.open(sevens.seal('', binding), binding), '')
+})
+
 t.test('a sealed secret shows nothing of itself, and sealing the same one twice shows two different texts', async (t) => {
   const one = sealer(randomBytes(32))
   const texts = Array.from({ length: 100 }, () => one.seal('whsec_secret', binding))
@@ -47,7 +57,7 @@ t.test('every changed, shortened or foreign text stays shut', async (t) => {
 })
 
 t.test('a key that is not 32 bytes does not start, and the sentence does not repeat it', async (t) => {
-  for (const key of ['', 'correct horse battery staple', randomBytes(16).toString('hex'), randomBytes(33), new Uint8Array()]) {
+  for (const key of ['', 'correct horse battery staple', randomBytes(16).toString('hex'), `${'ab'.repeat(32)}0`, `${'ab'.repeat(32)}z`, `z${'ab'.repeat(32)}`, randomBytes(33), new Uint8Array()]) {
     t.throws(() => sealer(key), { code: 'AUTH_CONFIG_OPTION', message: /^A sealing key must be 32 bytes, given as a Uint8Array or as hex or base64 text: make one with "openssl rand -base64 32"$/ })
   }
 })

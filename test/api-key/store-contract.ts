@@ -225,6 +225,8 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
     await store.touch([{ keyId: one.keyId, usedAt: at }, { keyId: absent.keyId, usedAt: at }, { keyId: two.keyId, usedAt: at }])
     t.strictSame(await other.findByDigest(one.digest), { ...one, lastUsedAt: at })
     t.strictSame(await other.findByDigest(two.digest), two)
+    await store.touch([{ keyId: one.keyId, usedAt: later }])
+    t.strictSame(await other.findByDigest(one.digest), { ...one, lastUsedAt: later })
     await store.touch([])
   })
 

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import type { AuthError } from '../../lib/errors.js'
 import { apiKeyPrincipal } from '../../lib/api-key/record.js'
@@ -211,8 +212,14 @@ t.test('secrets that nobody can open are a 503; of several, those that open are 
     const verifier = createKeyVerifier(settingsFor(Object.assign(memoryWith({ ...record, sealedSecrets }), { ephemeral: false }) as never, { sealingKeys }), fakeTime())
     return verifier.webhookSecrets(verifier.verify(key) as ApiKeyPrincipal)
   }
+  const events: unknown[] = []
+  const listener = (event: unknown): void => { events.push(event) }
+  subscribe('causeflow-auth:api-key', listener)
+  t.teardown(() => unsubscribe('causeflow-auth:api-key', listener))
   t.throws(() => secretsOf([seal(lost, 'a')]), { ...unavailable, reason: 'unreachable' })
   t.strictSame(secretsOf([seal(lost, 'a'), seal(kept, 'b')]), ['b'])
+  const told = { event: 'webhook-secret-unreadable', tenantId: record.tenantId, keyId: record.keyId, at: new Date(fakeTime().now).toISOString() }
+  t.strictSame(events, [told, told])
   t.strictSame(secretsOf([]), [], 'a key without a secret has none')
   t.strictSame(secretsOf([seal(kept, 'b')], []), [], 'without a sealing key there are none')
 })
@@ -238,6 +245,23 @@ t.test('a use is written once a minute at most, together with the others, and no
   await verifier.close()
   t.strictSame(touched[1], [{ keyId: one.record.keyId, usedAt: later }], 'closing writes what is left')
   t.equal(time.waiting(), 0)
+})
+
+t.test('a use is noted again when a minute is over, by the time that the store knows of', async (t) => {
+  for (const [lastUsed, notes] of [[30_000, 0], [59_999, 0], [60_000, 1], [null, 1], ['soon', 1]] as const) {
+    const time = fakeTime()
+    const { key, record } = newRecord({ lastUsedAt: typeof lastUsed === 'number' ? new Date(time.now - lastUsed).toISOString() : lastUsed })
+    const touched: unknown[] = []
+    const store = memoryWith(record)
+    store.touch = (uses) => { touched.push(...uses) }
+    const verifier = createKeyVerifier(settingsFor(store, { cache: { max: 10, ttl: 3600 } }), time)
+    verifier.verify(key)
+    time.pass(60_000)
+    t.equal(touched.length, notes, String(lastUsed))
+    verifier.verify(key)
+    await verifier.close()
+    t.strictSame(touched.at(-1), { keyId: record.keyId, usedAt: new Date(time.now).toISOString() })
+  }
 })
 
 t.test('a store without a channel, whose every request reads, is not told of every use either', async (t) => {

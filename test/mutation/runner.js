@@ -69,7 +69,7 @@ class Runner {
     return { status: DryRunStatus.Complete, tests: results, mutantCoverage: coverage }
   }
 
-  async mutantRun ({ activeMutant, testFilter, reloadEnvironment, hitLimit, timeout }) {
+  async mutantRun ({ activeMutant, testFilter, reloadEnvironment, hitLimit }) {
     if (!reloadEnvironment) await this.#loadOnce()
     stryker.activeMutant = activeMutant.id
     stryker.hitCount = hitLimit === undefined ? undefined : 0
@@ -78,12 +78,14 @@ class Runner {
       let nrOfTests = 0
       for (const file of this.settings.tests) {
         if (testFilter !== undefined && !testFilter.some((id) => id.startsWith(file + ' '))) continue
-        const tests = await hurried(() => this.#testsOf(file, reloadEnvironment), timeout)
+        const tests = await hurried(() => this.#testsOf(file, reloadEnvironment))
         if (tests === idle) return { status: MutantRunStatus.Timeout, reason: `${file} never ends loading` }
         for (const test of tests) {
           if (testFilter !== undefined && !testFilter.includes(test.id)) continue
           nrOfTests++
-          const failure = await hurried(() => this.#outcome(test), timeout)
+          let failure = await hurried(() => this.#outcome(test))
+          // On a machine with other work a process may look idle that only has no turn: not twice.
+          if (failure === idle) failure = await hurried(() => this.#outcome(test))
           const endless = determineHitLimitReached(stryker.hitCount, stryker.hitLimit)
           if (endless !== undefined) return endless
           if (failure === idle) return { status: MutantRunStatus.Timeout, reason: `${test.id} never ends` }
