@@ -400,12 +400,12 @@ function selectionOf (presented: number, branches: readonly Branch[], kinds: rea
       .map((kind) => ({ kind, names: kind.names.filter((name) => accepts(kind, name)) }))
     return { branches: candidates, signatures, refuse: null }
   }
-  const schemes = [...schemesOf(root)]
   // Asking for nothing is not having all one needs: an optional rule with half of a pair presented lacks the other half.
   if (branches.some((branch) => branch.kinds !== 0 && (branch.kinds & presented) === branch.kinds)) {
-    return { branches: null, refuse: () => new AuthError('AUTH_CREDENTIAL_AMBIGUOUS', 'ambiguous', { schemes }) }
+    return { branches: null, refuse: () => new AuthError('AUTH_CREDENTIAL_AMBIGUOUS', 'ambiguous') }
   }
   const code = missingCode(presented, branches, kinds)
+  const schemes = [...schemesOf(root)]
   return { branches: null, refuse: (reason) => new AuthError(code, reason, { schemes }) }
 }
 

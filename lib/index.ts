@@ -1,6 +1,7 @@
 /** Authentication for Fastify: bearer tokens, API keys and webhook signatures, as one rule on each route. */
 import { apiKeyRoutes } from './api-key-routes.js'
 import { createApiKey, parseApiKey, apiKeyDigest, apiKeyPattern } from './api-key/key.js'
+import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord } from './api-key/lifecycle.js'
 import { MemoryApiKeyStore } from './api-key/memory-store.js'
 import { ApiKeyRecordSchema } from './api-key/record.js'
 import { AuthError, isAuthError } from './errors.js'
@@ -29,8 +30,8 @@ export { causeflowAuth, causeflowAuth as default }
 export {
   ApiKeyRecordSchema, AuthError, CauseflowClaimsSchema, ClerkSessionClaimsSchema, ErrorSchema, MemoryApiKeyStore, MemoryReplayStore,
   PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, bindPrincipalToLog, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
-  clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
-  problemErrorHandler, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
+  clerkSession, countsTowardQuota, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
+  problemErrorHandler, replaceSecrets, revokeRecord, rotateRecord, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
 }
 
 // For require(): the plugin itself, with every named export on it.
@@ -56,6 +57,7 @@ const commonjs = Object.assign(causeflowAuth, {
   causeflowErrorHandler,
   clerk,
   clerkSession,
+  countsTowardQuota,
   createApiKey,
   deliverWebhook,
   github,
@@ -67,6 +69,9 @@ const commonjs = Object.assign(causeflowAuth, {
   principalBindings,
   principalOf,
   problemErrorHandler,
+  replaceSecrets,
+  revokeRecord,
+  rotateRecord,
   sentry,
   signWebhook,
   slack,

@@ -120,7 +120,8 @@ const nodes = new WeakMap<object, RuleNode>()
 
 /** The tree of a rule; null for anything that `auth` has not made. */
 export function nodeOf (rule: unknown): RuleNode | null {
-  return typeof rule === 'object' && rule !== null ? nodes.get(rule) ?? null : null
+  // A WeakMap holds nothing for what is no object.
+  return nodes.get(rule as object) ?? null
 }
 
 /** The kinds of credential that a rule mentions. */

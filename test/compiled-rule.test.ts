@@ -45,6 +45,9 @@ t.test('urlParams reads the names that the router gives to request.params', asyn
     ['/:id(^(?:a|b)$)/:tenantId', ['id', 'tenantId']],
     ['/:id(^[^)]$)', ['id']],
     ['/:id(^\\)a$)-:tenantId', ['id', 'tenantId']],
+    ['/:id(^\\):x$)', ['id']],
+    ['/:id(^\\($)/:tenantId', ['id', 'tenantId']],
+    ['/:id(^(?:a|b):x$)', ['id']],
     ['/orders/:tenantId?', ['tenantId']],
     ['/orders/:tenantId?/', ['tenantId']],
     ['/name::verb', []],
@@ -117,6 +120,10 @@ t.test('webhooks that share a header, directly or through another, are one kind'
   const webhooks = [signed('a', ['x-1']), signed('b', ['x-2']), signed('c', ['x-1', 'x-2']), signed('d', ['x-3'])]
   const kinds = compile(auth.webhook('a', 'b', 'c', 'd'), { webhooks }).webhookKinds.map(({ names, headers }) => ({ names: [...names].sort(), headers: [...headers].sort() }))
   t.strictSame(kinds, [{ names: ['a', 'b', 'c'], headers: ['x-1', 'x-2'] }, { names: ['d'], headers: ['x-3'] }])
+  const later = [...webhooks, signed('e', ['x-2'])]
+  t.strictSame(compile(auth.webhook('a', 'b', 'c', 'e'), { webhooks: later }).webhookKinds.length, 1, 'one that shares with one of them belongs to all of them')
+  t.equal(compile(auth.webhook('c', 'a'), { webhooks }).webhookKinds.length, 1, 'whichever is named first')
+  t.strictSame(branchesOf(auth.webhook('a', 'd'), { webhooks }).map(({ leaves }) => leaves), [['webhook a'], ['webhook d']], 'a leaf accepts the names of its own kind')
   t.equal(compile(auth.webhook('a', 'b'), { webhooks }).webhookKinds.length, 2, 'where the rule leaves out the one between, they are two')
 })
 
@@ -135,6 +142,7 @@ t.test('.tenant(param) on a URL without that parameter does not start', async (t
 })
 
 t.test('.tenant(param) in an application without tenants does not start', async (t) => {
+  t.throws(() => compile(auth.all(auth.jwt(), auth.apiKey().tenant('id')), { tenant: null }, at('/:id')), { code: 'AUTH_CONFIG_RULE' })
   t.throws(() => compile(auth.jwt().tenant('id'), { tenant: null }, at('/:id')), { code: 'AUTH_CONFIG_RULE', message: 'POST /:id: .tenant(\'id\') in an application without tenants. Take it off, or take tenant: false off' })
 })
 
@@ -153,7 +161,7 @@ t.test('a parameter that only looks like the tenant\'s does not start, unless th
   for (const name of ['tenantid', 'TenantId', 'tenant_id', 'tenantID']) {
     const place = at(`/:${name}`)
     t.throws(() => compile(auth.jwt(), {}, place), { code: 'AUTH_CONFIG_ROUTE', message: `POST /:${name}: :${name} is not :tenantId, so no tenant is compared with it. Write :tenantId in the URL, or say .tenant('${name}') or .anyTenant() of the rule` })
-    t.throws(() => compile(auth.any(auth.jwt().anyTenant(), auth.apiKey()), {}, place), { code: 'AUTH_CONFIG_ROUTE' })
+    for (const combined of [auth.any(auth.jwt().anyTenant(), auth.apiKey()), auth.all(auth.jwt().anyTenant(), auth.apiKey())]) t.throws(() => compile(combined, {}, place), { code: 'AUTH_CONFIG_ROUTE' })
     for (const rule of [auth.jwt().tenant(name), auth.jwt().anyTenant(), auth.public(), auth.deny()]) t.doesNotThrow(() => compile(rule, {}, place))
     t.doesNotThrow(() => compile(auth.jwt(), {}, at(`/:tenantId/:${name}`)))
     t.doesNotThrow(() => compile(auth.jwt(), { tenant: null }, place))
@@ -179,6 +187,11 @@ t.test('a branch for each combination, the conditions of a node with a webhook b
   ])
 })
 
+t.test('a signature alone agrees with nobody, and only a webhook has names', async (t) => {
+  t.strictSame(branchesOf(auth.webhook()), [{ leaves: ['webhook default'], principal: 0, before: [], after: ['0 tenant - alone'] }])
+  t.strictSame(compile(auth.all(auth.jwt(), auth.apiKey(), auth.webhook())).branches[0]?.leaves.map(({ names }) => names), [[], [], ['default']])
+})
+
 t.test('an optional part is a branch without it, and a branch of nothing asks nothing', async (t) => {
   t.strictSame(branchesOf(auth.all(auth.jwt().optional().roles('admin'), auth.apiKey())).map(({ leaves, before }) => [leaves, before]), [
     [['jwt default', 'apiKey'], ['0 tenant - required', '1 tenant - required', '0+1 agree', '0 roles admin']],
@@ -188,6 +201,7 @@ t.test('an optional part is a branch without it, and a branch of nothing asks no
     [['jwt default'], 0, ['0 tenant - required', '0 roles admin']],
     [[], -1, []]
   ])
+  t.strictSame(branchesOf(auth.all(auth.jwt().optional(), auth.apiKey().optional()).roles('admin').scopes('s').check('x', () => true)).at(-1), { leaves: [], principal: -1, before: [], after: [] })
 })
 
 t.test('a rule that no request can satisfy does not start', async (t) => {
@@ -220,9 +234,12 @@ t.test('a rule has at most 29 kinds of credential and 512 combinations', async (
   t.equal(compile(auth.any(auth.jwt(...issuers.slice(0, 28)), auth.apiKey()), { issuers }).kinds.length, 29)
   t.equal(compile(auth.jwt(...issuers.slice(0, 29)), { issuers }).kinds.length, 29)
   t.throws(() => compile(auth.jwt(...issuers), { issuers }), { code: 'AUTH_CONFIG_RULE', message: 'POST /x: the rule mentions more than 29 kinds of credential. Split the route' })
+  t.equal(compile(auth.any(auth.jwt(...issuers.slice(0, 28)), auth.webhook()), { issuers }).kinds.length, 29)
+  t.throws(() => compile(auth.any(auth.jwt(...issuers.slice(0, 29)), auth.webhook()), { issuers }), { code: 'AUTH_CONFIG_RULE' })
   const pair = () => auth.any(auth.jwt(), auth.jwt().check('x', () => true))
   const eight = auth.all(pair(), pair(), pair(), pair(), pair(), pair(), pair(), pair())
   t.equal(compile(auth.all(eight, pair())).branches.length, 512)
+  t.throws(() => compile(auth.any(auth.all(eight, pair()), auth.jwt())), { code: 'AUTH_CONFIG_RULE', message: /more than 512 combinations/ })
   t.throws(() => compile(auth.all(eight, pair(), pair())), { code: 'AUTH_CONFIG_RULE', message: /^POST \/x: the rule "all of .*" has more than 512 combinations\. Split the route$/ })
 })
 
@@ -246,11 +263,35 @@ t.test('candidates take every kind presented and need no other; the rest is ambi
   t.strictSame(answer(webhookBits), { code: 'AUTH_API_KEY_MISSING', reason: 'absent', challenge: 'ApiKey realm="causeflow"' })
 })
 
+t.test('what is missing is looked for in the branches that take what was presented, in the order of the rule', async (t) => {
+  const missing = (rule: AuthRule, presented: 'key' | 'signature') => {
+    const { select, keyBit, webhookBits } = compile(rule)
+    return select(presented === 'key' ? keyBit : webhookBits).refuse?.('absent').code
+  }
+  t.equal(missing(auth.any(auth.apiKey(), auth.all(auth.jwt(), auth.webhook())), 'signature'), 'AUTH_CREDENTIAL_MISSING')
+  t.equal(missing(auth.any(auth.all(auth.apiKey(), auth.webhook()), auth.all(auth.jwt(), auth.webhook())), 'signature'), 'AUTH_API_KEY_MISSING')
+  t.equal(missing(auth.any(auth.jwt(), auth.all(auth.apiKey(), auth.webhook())), 'key'), 'AUTH_SIGNATURE_MISSING')
+})
+
+t.test('a selection is worked out once, for as many sets as are worth keeping', async (t) => {
+  const { select } = compile(auth.jwt())
+  for (let set = 0; set < 1024; set++) select(set)
+  t.equal(select(1), select(1))
+  t.equal(select(1023), select(1023))
+  t.not(select(1024), select(1024))
+  t.strictSame(select(1024).refuse?.('absent').code, 'AUTH_CREDENTIAL_MISSING')
+})
+
 t.test('public and deny compile to themselves, whatever is configured', async (t) => {
   const nothing = { issuers: [], apiKeys: false, webhooks: [], tenant: null }
   t.equal(compile(auth.public(), nothing).standing, 'public')
   t.equal(compile(auth.deny(), nothing).standing, 'deny')
-  t.strictSame(compile(auth.deny(), nothing).webhookKinds, [])
+  t.equal(compile(auth.jwt()).standing, 'examined')
+  for (const rule of [auth.public(), auth.deny()]) {
+    const { kinds, webhookKinds, branches, issuerBits, keyBit, webhookBits, select } = compile(rule, nothing)
+    t.strictSame({ kinds, webhookKinds, branches, bits: [issuerBits.size, keyBit, webhookBits] }, { kinds: [], webhookKinds: [], branches: [], bits: [0, 0, 0] })
+    t.strictSame(select(0), { branches: [], signatures: [], refuse: null })
+  }
 })
 
 t.test('a webhook with a literal secret has no tenant: alone on the URL of one, it does not start', async (t) => {
@@ -260,5 +301,8 @@ t.test('a webhook with a literal secret has no tenant: alone on the URL of one, 
   }
   for (const rule of [auth.webhook().anyTenant(), auth.all(auth.apiKey(), auth.webhook())]) t.doesNotThrow(() => compile(rule, {}, place))
   t.doesNotThrow(() => compile(auth.webhook(), { webhooks: [signed('default', undefined, { literal: false })] }, place), 'a resolver may name one')
+  const mixed = { webhooks: [signed('literal'), signed('resolved', undefined, { literal: false })] }
+  t.throws(() => compile(auth.webhook('literal'), mixed, place), { code: 'AUTH_CONFIG_ROUTE' })
+  for (const rule of [auth.webhook('resolved'), auth.webhook('literal', 'resolved')]) t.doesNotThrow(() => compile(rule, mixed, place), 'one of them may name one')
   t.doesNotThrow(() => compile(auth.webhook(), { tenant: null }, place))
 })

@@ -141,7 +141,7 @@ function withoutRequire (project: string): string {
 
 /** A compiler's complaints about the consumer and about our types; those of other packages are parsed and not judged. */
 async function compile (compiler: string, project: string): Promise<string[]> {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(repository, 'node_modules', compiler, 'bin', 'tsc'), '-p', project, '--pretty', 'false', '--listFiles'], { cwd: consumer, maxBuffer: 1 << 24 })
+  const { stdout } = await promisify(execFile)(process.execPath, [join(repository, 'node_modules', compiler, 'bin', 'tsc'), '-p', project, '--pretty', 'false', '--listFiles'], { cwd: consumer, maxBuffer: 1 << 24, env: { ...process.env, NODE_OPTIONS: '' } })
     .catch((error: { stdout: string }) => error)
   const lines = stdout.split('\n')
   // A compiler that has read nothing of ours has nothing to complain of.

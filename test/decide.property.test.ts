@@ -414,9 +414,10 @@ t.test('the decision is what the design says it is', async (t) => {
     count('start' in wanted ? 'no start' : 'principal' in wanted && wanted.principal === null ? 'nobody' : 'proofs' in wanted && wanted.proofs !== null ? 'several' : 'one')
   }), { seed: Number(FC_SEED), numRuns: Number(FC_RUNS) })
   // A comparison that never comes to an outcome says nothing about it.
+  const least = Math.floor(Number(FC_RUNS) / 400)
   t.comment(Object.fromEntries(outcomes))
   for (const outcome of ['no start', 'nobody', 'one', 'several', 'AUTH_DENIED', 'AUTH_CREDENTIAL_MISSING', 'AUTH_API_KEY_MISSING', 'AUTH_SIGNATURE_MISSING', 'AUTH_CREDENTIAL_AMBIGUOUS', 'AUTH_TOKEN_INVALID', 'AUTH_TOKEN_EXPIRED',
     'AUTH_API_KEY_INVALID', 'AUTH_SIGNATURE_INVALID', 'AUTH_ROLE_REQUIRED', 'AUTH_SCOPE_REQUIRED', 'AUTH_TENANT_REQUIRED', 'AUTH_TENANT_MISMATCH', 'AUTH_CHECK_FAILED', 'AUTH_RULE_UNDECIDABLE']) {
-    t.ok((outcomes.get(outcome) ?? 0) >= 15, `${outcome}: ${outcomes.get(outcome) ?? 0}`)
+    t.ok((outcomes.get(outcome) ?? 0) >= least, `${outcome}: ${outcomes.get(outcome) ?? 0}`)
   }
 })

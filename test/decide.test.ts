@@ -61,7 +61,7 @@ function present (rule: CompiledRule, request: Request, trace: Trace): Presented
   if (request.apiKey !== undefined) kinds |= rule.keyBit
   for (const kind of rule.webhookKinds) if (kind.headers[0]! in webhooks || kind.headers[0]! in unopened) kinds |= kind.bit
   return {
-    params: request.params ?? {},
+    params: 'params' in request ? request.params : {},
     request: trace.request,
     kinds,
     duplicate: request.duplicate ?? false,
@@ -126,6 +126,7 @@ t.test('deny lets nobody in, and examines nothing either', async (t) => {
   const trace: Trace = { steps: [], proved: [], request: null }
   t.strictSame(await refusal(auth.deny(), { jwt: token({ roles: ['admin'] }) }, { trace }), { code: 'AUTH_DENIED', reason: 'denied', challenge: 'Bearer realm="causeflow"' })
   t.strictSame(trace.steps, [])
+  t.equal(await codeOf(auth.deny(), { duplicate: true, badToken: expired }), 'AUTH_DENIED', 'however bad it is')
 })
 
 t.test('verifiers that answer at once are answered at once', async (t) => {
@@ -285,6 +286,24 @@ t.test('deciding: a candidate behind one that holds is not tried, before the sig
   }
 })
 
+t.test('deciding: where no signature was presented no body is waited for, also where the rule has a way with one', async (t) => {
+  const waits = async (rule: AuthRule, request: Request): Promise<boolean> => {
+    const compiled = compileRule(nodeOf(rule)!, offer, { label: 'POST /x', params: [] })
+    return (await decide(compiled, present(compiled, request, { steps: [], proved: [], request }))).pending
+  }
+  const rule = auth.any(auth.jwt(), auth.webhook())
+  t.strictSame([await waits(rule, { jwt: token() }), await waits(rule, { webhooks: { [signature]: delivery() } })], [false, true])
+  t.equal(await waits(auth.jwt().optional(), {}), false)
+})
+
+t.test('deciding: no secret is asked for of a webhook whose branch needs what was not presented', async (t) => {
+  const rule = auth.any(auth.all(auth.apiKey(), auth.webhook('default')), auth.webhook('second'))
+  const bySecond = { [signature]: delivery({ source: 'second' }) }
+  t.strictSame((await decided(rule, { webhooks: bySecond })).steps, ['open second', 'verify'])
+  t.equal(await codeOf(rule, { webhooks: { [signature]: delivery() } }), 'AUTH_SIGNATURE_INVALID', 'it never verifies without the key')
+  t.strictSame((await decided(rule, { apiKey: key(), webhooks: { [signature]: delivery() } })).steps, ['apiKey', 'open default', 'verify'])
+})
+
 t.test('deciding: each branch keeps its own issuer and its own conditions', async (t) => {
   const rule = auth.any(auth.jwt('default').roles('admin'), auth.jwt('other').scopes('s'))
   t.equal((await principalOf(rule, { jwt: token({ roles: ['admin'] }) }))?.scheme, 'jwt')
@@ -327,7 +346,7 @@ t.test('all: the resolver receives what is proved, the key before the token, and
   t.same((await decided(auth.all(auth.webhook(), auth.apiKey()), { apiKey: key(), webhooks })).proved, [key()])
   t.same((await decided(auth.all(auth.jwt(), auth.webhook()), { jwt: token(), webhooks })).proved, [token()])
   t.same((await decided(auth.all(auth.jwt(), auth.apiKey(), auth.webhook()), { jwt: token(), apiKey: key(), webhooks })).proved, [key()])
-  t.same((await decided(auth.webhook(), { webhooks })).proved, [null])
+  t.strictSame((await decided(auth.webhook(), { webhooks })).proved, [null])
 })
 
 t.test('all: the principal is the first listed that identifies somebody, with every proof beside it', async (t) => {
@@ -411,7 +430,7 @@ t.test('tenants: under all they must agree, on an unbound URL and with the bindi
     ({ jwt: token({ tenantId: jwt }), apiKey: key({ tenantId: apiKey }), webhooks: { [signature]: delivery({ tenantId: webhook }) } })
   t.ok(await principalOf(rule, request('a', 'a', 'a')))
   t.ok(await principalOf(rule, request('a', 'a', null)), 'who has no tenant disagrees with nobody')
-  t.equal(await codeOf(rule, request('a', 'b', null)), 'AUTH_TENANT_MISMATCH')
+  t.strictSame(await refusal(rule, request('a', 'b', null)), { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', challenge: 'Bearer realm="causeflow", error="insufficient_scope"' })
   t.equal(await codeOf(rule, request('a', 'a', 'b')), 'AUTH_TENANT_MISMATCH')
   t.equal(await codeOf(rule.anyTenant(), request('a', 'b', null)), 'AUTH_TENANT_MISMATCH')
   t.equal(await codeOf(rule.tenantOptional(), request(null, 'a', 'b')), 'AUTH_TENANT_MISMATCH')

@@ -52,6 +52,7 @@ const misuses: ReadonlyArray<readonly [what: string, build: () => unknown, messa
   ['one tenant, then any', () => auth.jwt().tenant('id').anyTenant(), 'A rule is bound to one parameter or to none. Keep one of .tenant() and .anyTenant()'],
   ['a check without a name', () => js.jwt!().check!(pass), '.check() takes a name and a function: .check(\'owner\', (principal, request) => …)'],
   ['a check with an empty name', () => auth.jwt().check('', pass), '.check() takes a name and a function: .check(\'owner\', (principal, request) => …)'],
+  ['a check whose name is no text', () => js.jwt!().check!(1, pass), '.check() takes a name and a function: .check(\'owner\', (principal, request) => …)'],
   ['a check that is already answered', () => js.jwt!().check!('owner', true), '.check() takes a name and a function: .check(\'owner\', (principal, request) => …)'],
   ['a name for the one store', () => js.apiKey!('default'), 'auth.apiKey() takes no names: there is one store of keys. Remove the argument'],
   ['an issuer twice', () => auth.jwt('a', 'b', 'a'), 'auth.jwt() names a, b, a: remove what is there twice'],
@@ -127,6 +128,11 @@ t.test('repeated calls add, and nothing is there twice', async (t) => {
 t.test('roles and scopes are taken where somebody may have them', async (t) => {
   t.doesNotThrow(() => auth.any(auth.webhook(), auth.apiKey()).scopes('a'))
   t.doesNotThrow(() => auth.all(auth.apiKey(), auth.webhook()).roles('a').scopes('b'))
+})
+
+t.test('a scope may have every character that RFC 6749 allows, and any length', async (t) => {
+  const scopes = ['report:read', 'https://api.example.com/incidents.readonly', '!#$%&\'()*+,-./0:;<=>?@A[]^_`a{|}~'] as const
+  t.strictSame(nodeOf(auth.apiKey().scopes(...scopes))?.scopes, scopes)
 })
 
 t.test('optional rules go directly into all, and the whole of an any may be optional', async (t) => {

@@ -1,8 +1,9 @@
-/** What every ApiKeyStore must do. A store's own test file calls this with a way to make one. */
+/**
+ * What every ApiKeyStore must do. A store's own test file calls this with a way to make one. Copied into another project
+ * (with record-fixture.ts) it imports the package instead of lib/index.js, and nothing else changes.
+ */
 import type { Test } from 'tap'
-import type { KeyChange } from '../../lib/api-key/invalidation.js'
-import type { StoredApiKey } from '../../lib/api-key/record.js'
-import type { ApiKeyStore, ListPage, ListQuery } from '../../lib/api-key/store.js'
+import type { ApiKeyStore, KeyChange, ListPage, ListQuery, StoredApiKey } from '../../lib/index.js'
 import { newRecord } from './record-fixture.js'
 
 export interface StoreUnderTest {

@@ -3,8 +3,10 @@ import t from 'tap'
 import pg from 'pg'
 import { execFile } from 'node:child_process'
 import { buildProgram } from './build.js'
-import { postgres, postgresMissing } from '../fixtures/services.js'
+import { forkServer, lastAccepted, warm } from '../fixtures/fork-server.js'
+import { postgres, postgresMissing, redisMissing, redisUrl } from '../fixtures/services.js'
 import { openStore, ownSchema } from '../postgres/open-store.js'
+import { ownName } from '../redis/clients.js'
 import { apiKeyDigest } from '../../lib/api-key/key.js'
 import { Failure } from '../../lib/cli/failure.js'
 import { openPostgres } from '../../lib/cli/database.js'
@@ -68,6 +70,23 @@ t.test('a key lives from migrate to revoke, and an application sees it', { skip 
   t.match(await execute(['key', 'revoke', made.keyId, ...tenant, ...own, '--by', 'ops']), { code: 0, answer: { outcome: 'revoked' } })
   t.match(await heard, { keyId: made.keyId })
   t.match(await execute(['key', 'inspect', ...own], { input: made.plaintextKey }), { code: 1, answer: { status: 'revoked', record: { revokedBy: 'ops' } } })
+})
+
+t.test('a key that the program revokes or replaces is refused by every process that has it in its cache, behind a pooler with Redis, within 250 ms', { skip: skip || await redisMissing() }, async (t) => {
+  // No listener: only Redis tells.
+  const config = { schema: ownSchema(t), redisChannel: ownName(), listenerPort: null }
+  const servers = await Promise.all([forkServer(t, config), forkServer(t, config)])
+  for (const server of servers) await until(async () => (await server.state()).healthy === true)
+  const own = ['--tenant', 'ten_A', '--schema', config.schema, '--redis-channel', config.redisChannel]
+  for (const [change, answer] of [['revoke', { outcome: 'revoked' }], ['rotate', { plaintextKey: /^cflo_live_sk_/ }]] as const) {
+    const { keyId, plaintextKey } = (await servers[0].call('POST', '/create', { body: {} })).body as { keyId: string, plaintextKey: string }
+    await Promise.all(servers.map((server) => warm(server, plaintextKey)))
+    const polls = servers.map((server) => lastAccepted(server, plaintextKey))
+    t.match(await execute(['key', change, keyId, ...own], { env: { ...environment, REDIS_URL: redisUrl } }), { code: 0, answer, failure: null })
+    const ended = performance.now()
+    for (const last of await Promise.all(polls)) t.ok(last - ended < 250, `${change}: the last one that was accepted was sent ${Math.round(ended - last)} ms before the program had ended`)
+    for (const server of servers) t.equal((await server.state()).healthy, true, 'the cache was in use')
+  }
 })
 
 t.test('a key is rotated in one step, and all keys of a tenant are revoked', { skip }, async (t) => {
@@ -136,6 +155,6 @@ t.test('a database that stops answering is not taken for one without tables', as
   t.equal(ended, 1)
 })
 
-async function until (holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => { setImmediate(resolve) })
+async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await holds()) await new Promise((resolve) => { setImmediate(resolve) })
 }

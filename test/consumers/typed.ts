@@ -29,8 +29,6 @@ plain.get('/rules', { config: { auth: auth.any(auth.jwt().roles('admin'), auth.a
 plain.get('/text', { config: { auth: 'jwt' } }, async () => null)
 // @ts-expect-error -- nor an object of one's own
 plain.get('/object', { config: { auth: { roles: ['admin'] } } }, async () => null)
-// @ts-expect-error -- keys have no roles
-export const keyWithRoles = auth.apiKey().roles('admin')
 // @ts-expect-error -- a webhook has no scopes
 export const webhookWithScopes = auth.webhook().scopes('a')
 // @ts-expect-error -- request.principal may be nobody

@@ -18,6 +18,7 @@ t.test('a bearer header that is not one token after one space is malformed', asy
   const read = (value: string): unknown => parseToken(readBearer(value) as string)
   const bad = ['Bearer', 'Bearer ', 'Bearer  abc', 'bearer  abc', 'Bearer\tabc', 'Bearer abc def', 'Bearer abc ', 'Bearer abc, Bearer def', 'Bearer, abc', 'Bearer a=b', 'Bearer =', 'Bearer "abc"', 'Bearer abc\n', 'Bearer abé']
   for (const value of bad) t.equal(await outcome(() => read(value)), 'AUTH_TOKEN_MALFORMED form', JSON.stringify(value))
+  for (const value of ['Bearer', 'bearer', 'Bearer,abc', 'Bearer\tabc', 'Bearer"abc"']) t.equal(await outcome(() => readBearer(value)), 'AUTH_TOKEN_MALFORMED form', JSON.stringify(value))
   for (const value of [`Bearer  ${good}`, `Bearer ${good} `, `Bearer ${good},${good}`, `Bearer "${good}"`]) t.match(await outcome(() => read(value)), /^AUTH_TOKEN_MALFORMED/, value)
 })
 
@@ -42,6 +43,7 @@ t.test('tokens that alternate have each their own header', async (t) => {
   for (const kid of ['k1', 'k2', 'k2', 'k1']) t.strictSame(parseToken(of({ kid })).header, header({ kid }))
   await outcome(() => parseToken(`${encode('x')}.${encode(claims())}.c2ln`))
   t.equal(await outcome(() => parseToken(`${encode('x')}.${encode(claims())}.c2ln`)), 'AUTH_TOKEN_MALFORMED header')
+  t.equal(parseToken(of({ kid: 'k1' })).header, parseToken(of({ kid: 'k1' })).header, 'one object for one text, which nobody can change')
   t.throws(() => { (parseToken(of({})).header as { alg: string }).alg = 'none' }, TypeError)
 })
 
@@ -58,7 +60,7 @@ t.test('an empty part, an unsigned token among them, is malformed', async (t) =>
 })
 
 t.test('padding, spaces and characters outside base64url are malformed in every part', async (t) => {
-  for (const junk of ['=', '==', ' ', '\n', '+', '/', '%', 'é', '\u0000', '\u{1F600}']) {
+  for (const junk of ['=', '==', '===', '====', '    ', ' ', '\n', '+', '/', '%', 'é', '\u0000', '\u{1F600}']) {
     for (const part of [0, 1, 2]) {
       const parts = good.split('.')
       parts[part] += junk
@@ -70,8 +72,17 @@ t.test('padding, spaces and characters outside base64url are malformed in every 
 t.test('base64url with bits that belong to no byte is malformed, so that a signature has one text only', async (t) => {
   const [head, body] = good.split('.') as [string, string]
   for (const text of ['AA', 'AQ', 'Ag', 'Aw', 'AAA', 'AAE', 'AA4', 'AAAA', 'AAAB']) t.equal(parseToken(`${head}.${body}.${text}`).raw, `${head}.${body}.${text}`)
-  for (const text of ['A', 'AB', 'AC', 'AP', 'A_', 'AAB', 'AAC', 'AAD', 'AA_', 'AAAAA']) {
+  for (const text of ['A', 'AB', 'AC', 'AE', 'AI', 'A4', 'AP', 'A_', 'AAB', 'AAC', 'AAD', 'AA_', 'AAAAA']) {
     t.equal(await outcome(() => parseToken(`${head}.${body}.${text}`)), 'AUTH_TOKEN_MALFORMED encoding', text)
+  }
+  // The same bytes, written with a bit to spare.
+  for (const spaces of [1, 2]) {
+    const [plain, json] = [header(), claims()].map((part) => { const text = JSON.stringify(part); return text + ' '.repeat((3 - text.length % 3) % 3 + spaces) }) as [string, string]
+    const odd = (text: string): string => encode(text).replace(/.$/, (last) => String.fromCharCode(last.charCodeAt(0) + 1))
+    t.strictSame(parseToken(`${encode(plain)}.${encode(json)}.c2ln`).payload, claims())
+    t.strictSame(Buffer.from(odd(json), 'base64url').toString(), json)
+    t.equal(await outcome(() => parseToken(`${odd(plain)}.${encode(json)}.c2ln`)), 'AUTH_TOKEN_MALFORMED encoding')
+    t.equal(await outcome(() => parseToken(`${encode(plain)}.${odd(json)}.c2ln`)), 'AUTH_TOKEN_MALFORMED encoding')
   }
 })
 

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
 import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
-import { causeflowClaims, compileMapping } from '../../lib/jwt/claims.js'
+import { causeflowClaims, CauseflowClaimsSchema, compileMapping } from '../../lib/jwt/claims.js'
 import type { ClaimMapping } from '../../lib/jwt/claims.js'
 import { claims, outcome } from './fixture.js'
 import type { Json } from './fixture.js'
@@ -19,6 +20,11 @@ t.test('a claim of CauseFlow\'s with a wrong type refuses the token', async (t) 
   for (const value of [null, 7, true, [], {}]) t.equal(await read(causeflowClaims(), { email: value }), refused)
   for (const value of [null, 7, true, 'admin', {}, [7], ['admin', null]]) t.equal(await read(causeflowClaims(), { roles: value }), refused)
   t.equal(await read(causeflowClaims(), { tenant_id: '' }), refused)
+})
+
+t.test('the schema of CauseFlow\'s claims refuses names that are empty, for whoever uses it in a schema of his own', async (t) => {
+  t.ok(Value.Check(CauseflowClaimsSchema, claims()))
+  for (const name of ['sub', 'iss', 'tenant_id']) t.notOk(Value.Check(CauseflowClaimsSchema, claims({ [name]: '' })), name)
 })
 
 t.test('a machine token is no token of a user, whatever claims it brings', async (t) => {
@@ -44,6 +50,12 @@ t.test('a mapping that throws, or answers no principal, refuses the token', asyn
   t.equal(await read({ schema: Type.Object({}), principal: () => { throw new AuthError('AUTH_TOKEN_CLAIMS', 'actor') } }), 'AUTH_TOKEN_CLAIMS actor')
 })
 
+t.test('what a mapping has thrown is the cause, for logs, and so is that it answered nothing', async (t) => {
+  const fault = new Error('x')
+  t.throws(() => compileMapping({ schema: Type.Object({}), principal: () => { throw fault } })({}), { code: 'AUTH_TOKEN_CLAIMS', cause: fault })
+  t.throws(() => compileMapping({ schema: Type.Object({}), principal: () => undefined as never })({}), { code: 'AUTH_TOKEN_CLAIMS', cause: { name: 'TypeError' } })
+})
+
 t.test('a schema that its checker cannot read does not start, and the message names the package', async (t) => {
   const principal = (): never => { throw new Error('not reached') }
   // As typebox 1 makes it, and as a JSON schema is written by hand.
@@ -55,4 +67,6 @@ t.test('a schema with a format, which would refuse every token, does not start',
   const principal = (): never => { throw new Error('not reached') }
   t.throws(() => compileMapping({ schema: Type.Object({ a: Type.Optional(Type.Array(Type.String({ format: 'email' }))) }), principal }), { code: 'AUTH_CONFIG_OPTION' })
   t.doesNotThrow(() => compileMapping({ schema: Type.Object({ format: Type.String() }), principal }))
+  t.doesNotThrow(() => compileMapping({ schema: Type.Object({ a: Type.Number({ format: 'float' }) }), principal }), 'of a number it checks nothing')
+  t.doesNotThrow(() => compileMapping({ schema: Type.Object({ a: Type.Optional(Type.String({ default: null })) }), principal }))
 })

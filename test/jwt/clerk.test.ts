@@ -1,7 +1,8 @@
+import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
 import t from 'tap'
 import { compileMapping } from '../../lib/jwt/claims.js'
-import { clerk, clerkSession } from '../../lib/jwt/clerk.js'
+import { clerk, clerkSession, ClerkSessionClaimsSchema } from '../../lib/jwt/clerk.js'
 import type { ClerkOptions, ClerkSessionOptions } from '../../lib/jwt/clerk.js'
 import { outcome, start } from './fixture.js'
 import type { Json } from './fixture.js'
@@ -17,6 +18,16 @@ t.test('version 2: the organisation is the tenant, its role and permissions are 
 
 t.test('version 1: the organisation is the tenant, its permissions are written out', async (t) => {
   t.strictSame(await read(v1), { tenantId: 'org_1', roles: ['admin'], scopes: ['org:dashboard:read'], email: null })
+})
+
+t.test('version 1 may say so, and permissions may be absent', async (t) => {
+  t.strictSame(await read({ ...v1, v: 1 }), { tenantId: 'org_1', roles: ['admin'], scopes: ['org:dashboard:read'], email: null })
+  t.strictSame(await read({ ...v1, org_permissions: undefined }), { tenantId: 'org_1', roles: ['admin'], scopes: [], email: null })
+})
+
+t.test('the schema of Clerk\'s claims refuses names that are empty', async (t) => {
+  for (const claims of [v1, v2]) t.ok(Value.Check(ClerkSessionClaimsSchema, claims))
+  for (const change of [{ sub: '' }, { iss: '' }, { sid: '' }, { org_id: '' }, { o: { id: '' } }]) t.notOk(Value.Check(ClerkSessionClaimsSchema, { ...base, ...change }), JSON.stringify(change))
 })
 
 t.test('without an organisation there is no tenant, no role and no permission', async (t) => {
@@ -68,7 +79,8 @@ t.test('OAuth and machine tokens are accepted where they are asked for, each onl
   const granted = (scopes: string[]): object => ({ tenantId: null, roles: [], scopes, email: null })
   t.strictSame(await read(oauth, { accept: ['oauth'] }), granted(['profile', 'email']))
   t.strictSame(await read({ ...oauth, scp: ['profile'] }, { accept: ['oauth'] }), granted(['profile']))
-  t.strictSame(await read({ ...oauth, scp: [7] }, { accept: ['oauth'] }), granted([]))
+  for (const scp of [[7], ['profile', 7], 7, {}]) t.strictSame(await read({ ...oauth, scp }, { accept: ['oauth'] }), granted([]))
+  t.strictSame(await read({ ...oauth, scope: ' profile  email ' }, { accept: ['oauth'] }), granted(['profile', 'email']))
   t.strictSame(await read(machine, { accept: ['machine'] }), granted(['mch_2', 'mch_3']))
   t.equal(await read(machine, { accept: ['oauth'] }), 'AUTH_TOKEN_CLAIMS token-class')
   t.equal(await read(oauth, { accept: ['machine'] }), 'AUTH_TOKEN_CLAIMS token-class')
@@ -81,6 +93,7 @@ t.test('an impersonated session is accepted unless it is refused', async (t) => 
   const claims = { ...v2, act: { sub: 'user_admin' } }
   t.match(await read(claims), { tenantId: 'org_1' })
   t.equal(await read(claims, { impersonation: false }), 'AUTH_TOKEN_CLAIMS actor')
+  t.match(await read(v2, { impersonation: false }), { tenantId: 'org_1' }, 'a session of one\'s own')
   t.equal(await read({ ...v2, act: 'user_admin' }), 'AUTH_TOKEN_CLAIMS claims')
 })
 
@@ -99,7 +112,7 @@ t.test('permissions that are not understood are none at all', async (t) => {
     [undefined, 'manage', '1'], ['o:dashboard', undefined, '1'], ['o:dashboard', 'manage', undefined], ['', '', ''],
     ['o:dashboard', 'manage', '-1'], ['o:dashboard', 'manage', '1.0'], ['o:dashboard', 'manage', '0x1'], ['o:dashboard', 'manage', '1e0'], ['o:dashboard', 'manage', 'NaN'], ['o:dashboard', 'manage', ''],
     ['o:dashboard', 'manage', '2'], ['o:dashboard', 'manage,read', '4'], ['o:dashboard', 'manage,read', '7'], ['o:dashboard', 'manage', '1,1'], ['o:dashboard,o:teams', 'manage', '1,x'],
-    ['dashboard', 'manage', '1'], ['x:dashboard', 'manage', '1'], ['o:', 'manage', '1'], ['o:a:b', 'manage', '1'], ['o:dashboard,,o:teams', 'manage', '1'], ['o:dashboard', 'manage,', '1'],
+    ['dashboard', 'manage', '1'], ['xo:dashboard', 'manage', '1'], ['x:dashboard', 'manage', '1'], ['o:', 'manage', '1'], ['o:a:b', 'manage', '1'], ['o:dashboard,,o:teams', 'manage', '1'], ['o:dashboard', 'manage,', '1'],
     ['o:dashboard', 'manage', '9'.repeat(1001)]
   ]) t.strictSame(await scopes(fea, per, fpm), [], JSON.stringify([fea, per, fpm]))
 })
@@ -125,12 +138,16 @@ t.test('clerk() is the whole option for an instance named by its URL or its publ
   t.equal(clerk({ publishableKey: key('clerk.acme.example', 'live') }).issuer, 'https://clerk.acme.example')
   const parties = ['https://app.example.com']
   const { claims: _, ...withParties } = clerk({ issuer: 'https://auth.causeflow.ai', authorizedParties: parties, roles: {} })
+  t.strictSame(clerk({ issuer: 'https://acme.clerk.accounts.dev', impersonation: false, accept: ['oauth'] }).claims.types, ['at+jwt'])
   t.strictSame(withParties, { issuer: 'https://auth.causeflow.ai', audience: false, authorizedParties: parties, azp: 'ifPresent' })
 })
 
 t.test('clerk() does not start with a key or URL that is none, or with an option it does not know', async (t) => {
+  const key = `pk_test_${Buffer.from('acme.example$').toString('base64')}`
+  t.equal(clerk({ publishableKey: key }).issuer, 'https://acme.example')
   const bad: unknown[] = [{}, { issuer: 'https://a.example', publishableKey: 'pk_test_YS5iJA==' }, { issuer: 'acme.clerk.accounts.dev' }, { issuer: 'https://acme.clerk.accounts.dev/' }, { issuer: 7 },
     { publishableKey: '' }, { publishableKey: 'pk_test_' }, { publishableKey: 'sk_test_YS5iJA==' }, { publishableKey: `pk_test_${Buffer.from('acme.example').toString('base64')}` },
+    { publishableKey: `x${key}` }, { publishableKey: `${key}!` }, { publishableKey: `pk_test_${Buffer.from('acme.example$evil').toString('base64')}` }, { issuer: new URL('https://acme.clerk.accounts.dev') }, { issuer: ['https://acme.clerk.accounts.dev'] },
     { publishableKey: `pk_test_${Buffer.from('evil.example/x$').toString('base64')}` }, { publishableKey: `pk_test_${Buffer.from('user@evil.example$').toString('base64')}` }, { publishableKey: `pk_test_${Buffer.from('localhost$').toString('base64')}` },
     { issuer: 'https://a.example', role: {} }, { issuer: 'https://a.example', audience: 'x' }]
   for (const options of bad) t.throws(() => clerk(options as ClerkOptions), { code: 'AUTH_CONFIG_OPTION' }, JSON.stringify(options))

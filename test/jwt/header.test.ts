@@ -23,7 +23,7 @@ t.test('anything critical is refused, and b64 without being critical', async (t)
 
 t.test('a token of another class is refused by its type', async (t) => {
   for (const typ of [undefined, 'JWT', 'jwt', 'Jwt', 'application/jwt', 'Application/JWT']) t.strictSame(await check({ typ }), accepted, String(typ))
-  for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt', 'dpop+jwt', 'logout+jwt', 'secevent+jwt', 'id+jwt', 'kb+jwt', 'JOSE', 'JWT ', '', null, 1, ['JWT'], {}]) {
+  for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt', 'dpop+jwt', 'logout+jwt', 'secevent+jwt', 'id+jwt', 'kb+jwt', 'JOSE', 'JWT ', 'jwapplication/t', 'application/application/jwt', '', null, 1, ['JWT'], {}]) {
     t.equal(await check({ typ }), 'AUTH_TOKEN_INVALID type', String(typ))
   }
   t.strictSame(await check({ typ: 'application/AT+jwt' }, { types: ['at+jwt'] }), accepted)

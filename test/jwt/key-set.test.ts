@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { isAuthError } from '../../lib/errors.js'
+import type { Algorithm } from '../../lib/jwt/algorithm.js'
 import type { KeySetEvent, KeySource } from '../../lib/jwt/key-set.js'
 import { createKeySet } from '../../lib/jwt/key-set.js'
 import type { VerificationKey } from '../../lib/jwt/verification-key.js'
@@ -141,6 +142,89 @@ t.test('a set is read again before it is too old, behind the request\'s back', a
   await until(() => requests() === 2)
   await until(() => !(set.find('k2') instanceof Promise))
   t.equal(requests(), 2)
+})
+
+/** A set whose issuer answers at once and tells what it was asked. */
+function atOnce (answer: () => unknown, overrides: { algorithms?: Algorithm[], random?: () => number } = {}) {
+  const { fetch, asked } = scripted(answer)
+  const clock = standingClock()
+  const signals: AbortSignal[] = []
+  const inits: RequestInit[] = []
+  const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: overrides.algorithms ?? ['RS256'], times }, {
+    clock,
+    random: overrides.random ?? (() => 0),
+    fetch: (url, init) => {
+      signals.push(init!.signal!)
+      inits.push(init!)
+      return fetch(url, init)
+    }
+  })
+  return { set, asked, clock, signals, inits }
+}
+
+t.test('a young set is not read again, by whomever it is asked for', async (t) => {
+  for (const [random, age] of [[0, 450], [1, 540]] as const) {
+    const { set, asked, clock } = atOnce(() => keysOf(jwkOf(a)), { random: () => random })
+    await set.warm()
+    const [key] = await set.find('k1') as [VerificationKey]
+    clock.tick(age - 1)
+    await set.warm()
+    await set.find('k1')
+    await set.confirm(key, clock())
+    t.equal(asked.length, 1)
+    clock.tick(1)
+    await set.find('k1')
+    t.equal(asked.length, 2, `at ${age} seconds it is`)
+  }
+})
+
+t.test('a set is asked for as JSON, without following a redirect, and a read that is over is ended by nothing', async (t) => {
+  const { mock } = await import('node:test')
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  const { set, inits, signals } = atOnce(() => keysOf(jwkOf(a)))
+  await set.warm()
+  t.strictSame(inits.map(({ redirect, headers }) => ({ redirect, headers })), [{ redirect: 'manual', headers: { accept: 'application/json' } }])
+  await new Promise(setImmediate)
+  mock.timers.tick(10_000)
+  set.close()
+  t.strictSame(signals.map(({ aborted }) => aborted), [false])
+})
+
+t.test('a set that is closed before it was ever read is unavailable, and says so for a second', async (t) => {
+  const { set, asked } = atOnce(() => keysOf(jwkOf(a)))
+  set.close()
+  t.throws(() => set.find('k1'), { code: 'AUTH_KEY_SET_UNAVAILABLE', reason: 'unreachable', retryAfter: 1 })
+  t.equal(asked.length, 0)
+})
+
+t.test('of a set the first hundred keys are looked at', async (t) => {
+  const { set } = atOnce(() => keysOf(...Array.from({ length: 101 }, (_, index) => jwkOf(a, { kid: `k${index}` }))))
+  t.equal((await set.find('k99')).length, 1)
+  t.equal(await outcome(() => set.find('k100')), unknown)
+})
+
+t.test('one key that is there for several algorithms is several', async (t) => {
+  const { set } = atOnce(() => keysOf(jwkOf(a), jwkOf(a, { alg: 'PS256' }), jwkOf(a, { alg: undefined }), jwkOf(a)), { algorithms: ['RS256', 'PS256'] })
+  t.strictSame((await set.find('k1')).map(({ algorithms }) => algorithms), [['RS256'], ['PS256'], ['RS256', 'PS256']])
+})
+
+t.test('an answer without a body is no key set', async (t) => {
+  t.equal(await outcome(() => atOnce(() => new Response(null)).set.find('k1')), rejected)
+})
+
+t.test('a body of exactly 1 MB is read, and one of a byte more is not', async (t) => {
+  const text = JSON.stringify(keysOf(jwkOf(a)))
+  for (const [length, expected] of [[1024 * 1024, 1], [1024 * 1024 + 1, rejected]] as const) {
+    const found = await outcome(() => atOnce(() => text.padEnd(length)).set.find('k1'))
+    t.equal(Array.isArray(found) ? found.length : found, expected)
+  }
+})
+
+t.test('why a set could not be read is the cause, for logs', async (t) => {
+  const fault = new TypeError('fetch failed')
+  const { set } = atOnce(() => { throw fault })
+  await t.rejects(Promise.resolve(set.find('k1')), { code: 'AUTH_KEY_SET_UNAVAILABLE', cause: { name: 'KeyDocumentError', reason: 'unreachable', cause: fault } })
 })
 
 t.test('a key that the issuer has removed is dead once the set is read again, and so is what it verified', async (t) => {
@@ -344,6 +428,27 @@ t.test('a doubted key is asked for once a cooldown, and only what is new under i
   t.equal(requests(), 4)
 })
 
+t.test('those who doubt a key at one time wait for one answer; while the issuer fails nobody waits', async (t) => {
+  let next: unknown = keysOf(jwkOf(a))
+  const { set, asked, clock } = atOnce(() => next)
+  const tried = await set.find('k1')
+  next = keysOf(jwkOf(b, { kid: 'k2' }))
+  clock.tick(30)
+  const [one, other] = [set.doubt('k1', tried), set.doubt('k1', tried)]
+  t.strictSame([await one, await other], [[], []], 'its id is gone')
+  t.equal(asked.length, 2)
+  next = 'x'
+  clock.tick(30)
+  t.strictSame(await set.doubt('k2', []), await set.find('k2'))
+  t.equal(asked.length, 3)
+  clock.tick(400)
+  const first = set.doubt('k2', [])
+  t.ok(first instanceof Promise, 'behind the cooldown it is asked for again')
+  t.equal(set.doubt('k2', []), null, 'and the next does not wait for it')
+  await first
+  t.equal(asked.length, 4)
+})
+
 t.test('warm reads the set once, and says when it cannot', async (t) => {
   const { set, answer, requests, clock } = await served(t)
   answer('x')
@@ -398,21 +503,27 @@ t.test('a discovery document of another issuer, or one that leads away from the 
     led++
     response.end(JSON.stringify(keysOf(jwkOf(a))))
   })
-  for (const change of [{ issuer: 'https://other.example' }, { issuer: undefined }, { jwks_uri: undefined }, { jwks_uri: 7 }, { jwks_uri: '/keys' }, { jwks_uri: elsewhere.url }, { jwks_uri: 'file:///etc/passwd' }, { jwks_uri: 'http://10.0.0.1/keys' }]) {
+  const changes: Array<Json | 'in a list'> = [{ issuer: 'https://other.example' }, { issuer: undefined }, { jwks_uri: undefined }, { jwks_uri: 7 }, { jwks_uri: '/keys' }, 'in a list', { jwks_uri: elsewhere.url }, { jwks_uri: 'file:///etc/passwd' }, { jwks_uri: 'http://10.0.0.1/keys' }]
+  for (const change of changes) {
     const { answer, pems, url } = await served(t, { discovery: true })
     answer((response: ServerResponse, requested: string) => {
-      response.end(JSON.stringify(requested.startsWith('/.well-known') ? { issuer: url, jwks_uri: `${url}/keys`, ...change } : keysOf(jwkOf(a))))
+      response.end(JSON.stringify(requested.startsWith('/.well-known') ? { issuer: url, jwks_uri: `${url}/keys`, ...change === 'in a list' ? { jwks_uri: [`${url}/keys`] } : change } : keysOf(jwkOf(a))))
     })
     t.equal(await pems('k1'), rejected, JSON.stringify(change))
   }
   t.equal(led, 0)
+  // Of such an issuer no address has an origin that may be asked, and two of them are not the same one.
+  const { fetch, asked } = scripted(() => ({ issuer: 'http://issuer.example.com', jwks_uri: 'file:///etc/passwd' }))
+  const set = createKeySet({ name: 'main', issuer: 'http://issuer.example.com', location: { from: 'discovery', url: 'https://issuer.example.com/document' }, algorithms: ['RS256'], times }, { clock: standingClock(), fetch, random: () => 0 })
+  t.equal(await outcome(() => set.find('k1')), rejected)
+  t.strictSame(asked, ['https://issuer.example.com/document'])
 })
 
 t.test('only https, or http on this machine, is asked', async (t) => {
   const { fetch } = scripted(() => keysOf(jwkOf(a)))
   const create = (url: string): KeySource => createKeySet({ name: 'main', issuer: 'x', location: { from: 'jwks', url }, algorithms: ['RS256'], times }, { clock: Date.now, fetch, random: Math.random })
-  for (const url of ['https://a.example/keys', 'http://localhost:1/keys', 'http://127.0.0.1:1/', 'http://127.1.2.3/', 'http://[::1]:1/']) t.doesNotThrow(() => create(url), url)
-  for (const url of ['http://a.example/keys', 'http://127.0.0.1.evil.example/', 'http://localhost.evil.example/', 'http://10.0.0.1/', 'ftp://a.example/', 'file:///keys', 'data:application/json,{}', '/keys', '', 'https://user:password@a.example/']) {
+  for (const url of ['https://a.example/keys', 'http://localhost:1/keys', 'http://127.0.0.1:1/', 'http://127.1.2.3/', 'http://127.0.0.12/', 'http://[::1]:1/']) t.doesNotThrow(() => create(url), url)
+  for (const url of ['http://a.example/keys', 'http://127.0.0.1.evil.example/', 'http://localhost.evil.example/', 'http://10.0.0.1/', 'ftp://a.example/', 'file:///keys', 'data:application/json,{}', '/keys', '', 'https://user:password@a.example/', 'https://user@a.example/', 'https://:password@a.example/', 'ftp://localhost/', 'http://not-localhost/']) {
     t.throws(() => create(url), { code: 'AUTH_CONFIG_OPTION' }, url)
   }
 })
@@ -432,6 +543,7 @@ t.test('the channel tells what happened to the set, and no key and no token', as
   clock.tick(600)
   await pems('k2')
   await pems('k2')
+  await pems('k2')
   t.match(told, [
     { issuer: 'main', event: 'fetched', keyIds: ['k1'], refused: [{ keyId: null, why: 'it is not an object' }, { keyId: 'enc', why: 'it is not for signatures' }] },
     { issuer: 'main', event: 'fetched', keyIds: ['k2'], refused: [] },
@@ -441,4 +553,24 @@ t.test('the channel tells what happened to the set, and no key and no token', as
   ])
   t.equal(told.length, 5)
   t.notOk(/BEGIN|"n"/.test(JSON.stringify(told)))
+})
+
+t.test('the channel tells of a rotation only what came and went, of an unchanged set no rotation, and of no set nothing stale', async (t) => {
+  const told: KeySetEvent[] = []
+  const listener = (event: unknown): void => { told.push(event as KeySetEvent) }
+  diagnostics.subscribe('causeflow-auth:key-set', listener)
+  t.teardown(() => { diagnostics.unsubscribe('causeflow-auth:key-set', listener) })
+  let next: unknown = 'x'
+  const { set, clock } = atOnce(() => next)
+  for (let request = 0; request < 3; request++) t.equal(await outcome(() => set.find('k1')), rejected)
+  t.strictSame(told.splice(0).map(({ event }) => event), ['failed'])
+  for (const keys of [[jwkOf(a)], [jwkOf(a)], [jwkOf(a), jwkOf(b, { kid: 'k2' })], [jwkOf(b, { kid: 'k2' })]]) {
+    next = keysOf(...keys)
+    clock.tick(600)
+    await outcome(() => set.find('k2'))
+  }
+  t.strictSame(told.filter(({ event }) => event === 'rotated'), [
+    { issuer: 'main', event: 'rotated', added: ['k2'], removed: [] },
+    { issuer: 'main', event: 'rotated', added: [], removed: ['k1'] }
+  ])
 })

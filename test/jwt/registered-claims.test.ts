@@ -53,6 +53,7 @@ t.test('a foreign azp is refused where parties are listed, and a missing one whe
   for (const azp of ['https://evil.example', 'https://app.example.com/', '', null, 7, ['https://app.example.com']]) t.strictSame(await run(azp), [no, no, accepted], String(azp))
   t.equal(await check({ azp: 'anybody' }, { azp: 'ifPresent', authorizedParties: [] }), no)
   t.strictSame(await check({ azp: 'anybody' }, { azp: 'require' }), accepted)
+  for (const azp of ['', null, 7, ['anybody'], {}]) t.equal(await check({ azp }, { azp: 'ifPresent' }), no, `${JSON.stringify(azp)} names no party`)
 })
 
 t.test('a token is expired when exp and the tolerance have passed, and not a millisecond before', async (t) => {

@@ -40,6 +40,8 @@ t.test('a key is for those of the issuer\'s algorithms that its kind and its alg
   t.strictSame(await judged(jwkOf(ec('P-521'), { alg: undefined })), ['ES512'])
   t.strictSame(await judged(jwkOf(ed25519(), { alg: 'EdDSA' })), ['EdDSA'])
   t.strictSame(await judged(jwkOf(ed25519(), { alg: 'Ed25519' })), ['EdDSA'])
+  t.type(await judged(jwkOf(ed25519(), { alg: 'Ed448' })), 'string')
+  t.type(await judged(jwkOf(pair, { alg: 'Ed25519' })), 'string')
   for (const [jwk, allowed] of [
     [jwkOf(pair, { alg: 'RS512' }), every], [jwkOf(pair, { alg: 'HS256' }), every], [jwkOf(pair, { alg: 'RSA-OAEP' }), every], [jwkOf(pair, { alg: '' }), every],
     [jwkOf(ec('P-256'), { alg: 'ES384' }), every], [jwkOf(ec('secp256k1'), { alg: undefined }), every],
@@ -62,6 +64,28 @@ t.test('what is no key at all is refused, each with a sentence', async (t) => {
     jwkOf(pair, { n: 7 }), jwkOf(pair, { n: '' }), jwkOf(pair, { n: '!!!' }), jwkOf(pair, { e: 'AQ AB' }), jwkOf(pair, { alg: 1 }), jwkOf(pair, { kty: 'rsa' }),
     jwkOf(ec('P-256'), { x: 'AAAA', alg: 'ES256' })]
   for (const jwk of bad) t.type(await judged(jwk), 'string', JSON.stringify(jwk))
+})
+
+t.test('the sentence says what is wrong with a key', async (t) => {
+  for (const jwk of [null, undefined, 1, 'key', []]) t.equal(await judged(jwk), 'it is not an object')
+  t.strictSame(await judged(jwkOf(pair, { kid: 'k'.repeat(256) })), ['RS256'])
+  t.equal(await judged(jwkOf(pair, { kid: 'k'.repeat(257) })), 'it has no usable kid')
+  for (const kty of ['oct', 'rsa', undefined, ['RSA']]) t.equal(await judged(jwkOf(pair, { kty })), 'its kty is none of RSA, EC, OKP')
+  for (const alg of [1, null, ['RS256']]) t.equal(await judged(jwkOf(pair, { alg })), 'its alg is not a string')
+  for (const name of ['n', 'e', 'x', 'y']) {
+    for (const value of [7, '', 'AQ AB', 'AQ==', ['AQAB']]) t.equal(await judged(jwkOf(name === 'n' || name === 'e' ? pair : ec('P-256'), { alg: undefined, [name]: value })), `its ${name} is not base64url`)
+  }
+})
+
+t.test('nothing is asked of the network while keys are judged, whatever they are', async (t) => {
+  const { fetch } = globalThis
+  let asked = 0
+  globalThis.fetch = (async (_, init) => { if (init?.signal?.aborted !== true) asked++; throw new Error('not here') }) as typeof fetch
+  t.teardown(() => { globalThis.fetch = fetch })
+  for (const kid of ['k1', '\ud800', '__proto__', ' ']) {
+    for (const jwk of [jwkOf(pair, { kid }), jwkOf(pair, { kid, alg: undefined }), jwkOf(pair, { kid, alg: 'PS512' }), { kid, kty: 'RSA' }, { kid, kty: 'OKP', crv: 'Ed25519' }]) await judged(jwk)
+  }
+  t.equal(asked, 0)
 })
 
 t.test('a PEM may be a public key in either form, and never a private or a weak one', async (t) => {

@@ -108,6 +108,8 @@ t.test('a shared secret verifies HS256 and nothing else', async (t) => {
   t.strictSame(await present(verifier, mint({ alg: 'HS256' }, claims(members), secret)), principal({ issuer: 'causeflow', claims: claims(members) }))
   t.equal(await present(verifier, mint({ alg: 'HS256' }, claims(members), `${secret}!`)), 'AUTH_TOKEN_INVALID signature')
   t.equal(await present(verifier, mint({ alg: 'RS256' }, claims(members), pair.privateKey)), 'AUTH_TOKEN_INVALID algorithm')
+  const both = await verifierOf({ algorithms: ['HS256', 'RS256'], keys: { from: 'secret', secret: pemOf(pair) } })
+  t.equal(await present(both, token()), 'AUTH_TOKEN_INVALID algorithm', 'a secret is no public key')
   const pem = await verifierOf({ algorithms: ['HS256'], keys: { from: 'secret', secret: pemOf(pair) } })
   t.strictSame(await present(pem, mint({ alg: 'HS256' }, claims(), pemOf(pair))), principal(), 'a secret may look like anything')
 })
@@ -143,11 +145,16 @@ t.test('a cached token dies with the key that verified it', async (t) => {
   const first = token(long)
   const second = mint(header({ kid: 'k2' }), claims(long), other.privateKey)
   for (const one of [first, second]) t.match(await present(verifier, one), { subject: 'usr_1' })
+  const held = verifier.recall(second)
   set = { keys: [jwkOf(other, { kid: 'k2' })] }
   clock.tick(600)
   t.equal(await present(verifier, first), 'AUTH_TOKEN_INVALID key-unknown', 'the request that reads the set again')
   t.equal(verifier.recall(first), null)
-  t.match(verifier.recall(second), { subject: 'usr_1' }, 'the other key is the same still')
+  t.equal(verifier.recall(second), held, 'the other key is the same still')
+  clock.tick(600)
+  const recalled = verifier.recall(second)
+  t.ok(recalled instanceof Promise)
+  t.equal(await recalled, held, 'it waits for the set and is not verified anew')
   set = { keys: [jwkOf(pair, { kid: 'k2' })] }
   clock.tick(600)
   t.equal(await present(verifier, second), 'AUTH_TOKEN_INVALID signature', 'another key under the same id')
@@ -188,6 +195,29 @@ t.test('a key that comes under a known id is learned from the first token that i
     t.equal(await present(verifier, mint(header(), claims({ forgery }), pair.privateKey)), 'AUTH_TOKEN_INVALID signature')
   }
   t.equal(asked.length, 2)
+  clock.tick(30)
+  t.equal(await present(verifier, mint(header(), claims({ late: true }), pair.privateKey)), 'AUTH_TOKEN_INVALID signature', 'asked for once more, and there is nothing new')
+  t.equal(asked.length, 3)
+})
+
+t.test('of several keys under one id, each verifies its own algorithms', async (t) => {
+  const { fetch } = scripted(() => ({ keys: [jwkOf(other, { alg: 'PS256' }), jwkOf(pair)] }))
+  const verifier = await verifierOf({ algorithms: ['RS256', 'PS256'] }, { fetch })
+  t.strictSame(await present(verifier, token()), principal())
+  t.equal(await present(verifier, mint(header({ alg: 'PS256' }), claims(), pair.privateKey, 'PS256')), 'AUTH_TOKEN_INVALID signature')
+})
+
+t.test('an issuer whose keys are found by discovery verifies like any other', async (t) => {
+  const { fetch, asked } = scripted(() => asked.length === 1 ? { issuer, jwks_uri: `${issuer}/keys` } : { keys: [jwkOf(pair)] })
+  const verifier = await verifierOf({ keys: { from: 'discovery', url: `${issuer}/.well-known/openid-configuration` } }, { fetch })
+  t.strictSame(await present(verifier, token()), principal())
+  t.strictSame(asked, [`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`])
+})
+
+t.test('a claim may be null, at any depth', async (t) => {
+  const verifier = await verifierOf({ keys })
+  const extra = { nothing: null, deep: { nothing: null, list: [null] } }
+  t.strictSame(await present(verifier, token(extra)), principal({ claims: claims(extra) }))
 })
 
 t.test('a forged token that shares all but its signature with a cached one is not it', async (t) => {
@@ -280,6 +310,18 @@ t.test('a revocation check that throws, or answers no boolean, is a store that c
     t.equal(await of(() => answer), 'AUTH_STORE_UNAVAILABLE rejected')
     t.equal(await of(async () => answer), 'AUTH_STORE_UNAVAILABLE rejected')
   }
+})
+
+t.test('a revocation check that has answered leaves no timer behind', async (t) => {
+  const { mock } = await import('node:test')
+  const verifier = await verifierOf({ keys, isRevoked: async () => false })
+  const made = mock.method(globalThis, 'setTimeout')
+  const cleared = mock.method(globalThis, 'clearTimeout')
+  t.teardown(() => { mock.restoreAll() })
+  await present(verifier, token())
+  await new Promise(setImmediate)
+  t.strictSame(made.mock.calls.map(({ arguments: [, milliseconds] }) => milliseconds), [2000])
+  t.strictSame(cleared.mock.calls.map(({ arguments: [timer] }) => timer), made.mock.calls.map(({ result }) => result))
 })
 
 t.test('a revocation check that hangs is a store that cannot be asked, after two seconds', async (t) => {
