@@ -36,14 +36,18 @@ export async function privateCluster (t: Test, programs: string): Promise<Privat
     return { server, ended: new Promise((resolve) => server.on('exit', resolve)) }
   }
   let { server, ended } = start()
-  const signal = (name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void => {
-    for (const pid of [server.pid as number, ...childrenOf(server.pid as number)]) {
-      try {
-        process.kill(pid, name)
-      } catch {
-        // It has just ended by itself.
-      }
+  const send = (pid: number, name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void => {
+    try {
+      process.kill(pid, name)
+    } catch {
+      // It has just ended by itself.
     }
+  }
+  const signal = (name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void => {
+    const first = server.pid as number
+    // Stopped before they are counted, or it could start one more meanwhile.
+    send(first, 'SIGSTOP')
+    for (const pid of [...childrenOf(first), first]) send(pid, name)
   }
   t.teardown(async () => {
     signal('SIGCONT')
