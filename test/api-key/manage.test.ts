@@ -102,7 +102,7 @@ t.test('what no caller should send is a TypeError that names the mend, and nothi
     [{ tenantId: '' }, /^tenantId/], [{ tenantId: undefined }, /^tenantId/], [{ tenantId: null }, /^tenantId/],
     [{ scopes: ['a b'] }, /^scopes/], [{ scopes: [''] }, /^scopes/], [{ scopes: ['a"b'] }, /^scopes/], [{ scopes: 'a' }, /^scopes/], [{ scopes: [7] }, /^scopes/],
     [{ environment: 'test' }, /^environment.*live/], [{ environment: 'prod' }, /^environment/],
-    [{ expiresAt: 'soon' }, /^expiresAt/], [{ expiresAt: '2020-01-01T00:00:00.000Z' }, /^expiresAt/],
+    [{ expiresAt: 'soon' }, /^expiresAt/], [{ expiresAt: 'Jan 1 2130' }, /^expiresAt/], [{ expiresAt: '2130' }, /^expiresAt/], [{ expiresAt: '2130-01-01T00:00:00' }, /^expiresAt/], [{ expiresAt: '2020-01-01T00:00:00.000Z' }, /^expiresAt/],
     [{ expiresAt: new Date(time.now) }, /^expiresAt/],
     [{ createdBy: 1 }, /^createdBy/], [{ metadata: [] }, /^metadata/], [{ metadata: 'text' }, /^metadata/], [{ metadata: 7 }, /^metadata/], [{ metadata: null }, /^metadata/]
   ]
