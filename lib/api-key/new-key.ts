@@ -49,7 +49,7 @@ const isoTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-
 
 /** A time as ISO 8601 in UTC. A text is to be ISO 8601 with its zone. */
 export function readTime (name: string, value: string | Date): string {
-  const time = typeof value === 'string' && !isoTime.test(value) ? new Date(NaN) : new Date(value)
+  const time = new Date(value instanceof Date || (typeof value === 'string' && isoTime.test(value)) ? value : NaN)
   if (Number.isNaN(time.getTime())) throw new TypeError(`${name} must be a Date, or a time in ISO 8601 with Z or an offset`)
   return time.toISOString()
 }
