@@ -141,7 +141,8 @@ function withoutRequire (project: string): string {
 
 /** A compiler's complaints about the consumer and about our types; those of other packages are parsed and not judged. */
 async function compile (compiler: string, project: string): Promise<string[]> {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(repository, 'node_modules', compiler, 'bin', 'tsc'), '-p', project, '--pretty', 'false', '--listFiles'], { cwd: consumer, maxBuffer: 1 << 24, env: { ...process.env, NODE_OPTIONS: '' } })
+  const [program = '', ...script] = await commandOf(compiler)
+  const { stdout } = await promisify(execFile)(program, [...script, '-p', project, '--pretty', 'false', '--listFiles'], { cwd: consumer, maxBuffer: 1 << 24 })
     .catch((error: { stdout: string }) => error)
   const lines = stdout.split('\n')
   // A compiler that has read nothing of ours has nothing to complain of.
@@ -170,4 +171,12 @@ function installedWith (dependencies: Record<string, string>): Set<string> {
   }
   walk('', Object.keys(dependencies))
   return found
+}
+
+/** How a compiler is started: from 7 on it is a program of its own, and the script in front of it loses its output under the test runner. */
+async function commandOf (compiler: string): Promise<string[]> {
+  const directory = join(repository, 'node_modules', compiler)
+  const native = join(directory, 'lib', 'getExePath.js')
+  if (existsSync(native)) return [((await import(native)) as { default (): string }).default()]
+  return [process.execPath, join(directory, 'bin', 'tsc')]
 }
