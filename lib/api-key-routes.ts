@@ -10,7 +10,10 @@ import type { KeyName } from './api-key/lifecycle.js'
 import type { Principal } from './principal.js'
 
 export interface ApiKeyRoutesOptions {
-  /** Who makes, rotates and revokes keys. Default: `auth.jwt().roles('admin')`. */
+  /**
+   * Who makes, rotates and revokes keys. Default: `auth.jwt().roles('admin')`. Where a rule lets a key do so, the key hands on
+   * no scope that it lacks.
+   */
   manage?: AuthRule
   /** Who lists them. Default: `auth.jwt()`. */
   list?: AuthRule
@@ -27,6 +30,8 @@ const NewKeySchema = Type.Object({
 const OverlapSchema = Type.Object({
   overlap: Type.Optional(Type.Number({ minimum: 0, maximum: 2_592_000, description: 'Seconds for which the old one still works' }))
 }, { additionalProperties: false })
+
+const NothingSchema = Type.Object({}, { additionalProperties: false })
 
 const IssuedSchema = Type.Object({
   keyId: Type.String(),
@@ -73,10 +78,12 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
   fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
   const errors = { 400: ErrorSchema, 401: ErrorSchema, 403: ErrorSchema, 404: ErrorSchema, 409: ErrorSchema, 429: ErrorSchema, 503: ErrorSchema }
 
-  fastify.post('/api-keys', { config: { auth: manage }, schema: { body: NewKeySchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
+  fastify.post('/api-keys', { config: { auth: manage }, preValidation: fieldsOf(NewKeySchema), schema: { body: NewKeySchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
     const { tenantId, by } = actor(request)
+    const wanted = request.body as Static<typeof NewKeySchema>
     try {
-      const issued = await keys.create({ ...request.body as Static<typeof NewKeySchema>, tenantId, createdBy: by })
+      mayHandOn(request.principal, wanted.scopes ?? [])
+      const issued = await keys.create({ ...wanted, tenantId, createdBy: by })
       return reply.code(201).send(issued)
     } catch (error) {
       // What a schema cannot say: a time that has passed, an environment that is not accepted here.
@@ -85,33 +92,75 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
     }
   })
 
-  fastify.get('/api-keys', { config: { auth: list }, schema: { querystring: PageSchema, response: { 200: Type.Object({ keys: Type.Array(ListedSchema), cursor: Type.Union([Type.String(), Type.Null()]) }), ...errors } } }, async (request) => {
-    const page = await keys.list({ ...request.query as Static<typeof PageSchema>, tenantId: actor(request).tenantId })
-    return { keys: page.keys.map((key: ApiKeyRecord) => ({ ...key, status: listedStatus(key) })), cursor: page.cursor }
+  fastify.get('/api-keys', { config: { auth: list }, schema: { querystring: PageSchema, response: { 200: Type.Object({ keys: Type.Array(ListedSchema), cursor: Type.Union([Type.String(), Type.Null()]) }), ...errors } } }, async (request, reply) => {
+    const { tenantId } = actor(request)
+    try {
+      const page = await keys.list({ ...request.query as Static<typeof PageSchema>, tenantId })
+      return { keys: page.keys.map((key: ApiKeyRecord) => ({ ...key, status: listedStatus(key) })), cursor: page.cursor }
+    } catch (error) {
+      // A cursor that no list has answered.
+      if (error instanceof TypeError) return answer(reply, 400, 'validation_error', error.message)
+      throw error
+    }
   })
 
-  fastify.delete('/api-keys/:keyId', { config: { auth: manage }, schema: { params: KeyParams, response: { 204: Type.Null(), ...errors } } }, async (request, reply) => {
+  fastify.delete('/api-keys/:keyId', { config: { auth: manage }, preValidation: fieldsOf(NothingSchema), schema: { params: KeyParams, response: { 204: Type.Null(), ...errors } } }, async (request, reply) => {
     const outcome = await keys.revoke({ ...nameIn(request), revokedBy: actor(request).by })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'already-revoked') return answer(reply, 409, 'conflict', 'The API key is revoked already')
     return reply.code(204).send(null)
   })
 
-  fastify.post('/api-keys/:keyId/rotate', { config: { auth: manage }, preValidation: bodyOptional, schema: { params: KeyParams, body: OverlapSchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
-    const outcome = await keys.rotate({ ...request.body as Static<typeof OverlapSchema>, ...nameIn(request), rotatedBy: actor(request).by })
+  fastify.post('/api-keys/:keyId/rotate', { config: { auth: manage }, preValidation: [fieldsOf(OverlapSchema), bodyOptional], schema: { params: KeyParams, body: OverlapSchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
+    const name = nameIn(request)
+    await mayRenew(request, name)
+    const outcome = await keys.rotate({ ...request.body as Static<typeof OverlapSchema>, ...name, rotatedBy: actor(request).by })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active, or its replacement is still overlapping')
     reply.code(201)
     return outcome
   })
 
-  fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, preValidation: bodyOptional, schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
-    const outcome = await keys.rotateWebhookSecret({ ...request.body as Static<typeof OverlapSchema>, ...nameIn(request) })
+  fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, preValidation: [fieldsOf(OverlapSchema), bodyOptional], schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
+    const name = nameIn(request)
+    await mayRenew(request, name)
+    const outcome = await keys.rotateWebhookSecret({ ...request.body as Static<typeof OverlapSchema>, ...name })
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active')
     reply.code(201)
     return outcome
   })
+
+  /** Whoever gets the new secret of a key may do what that key may. */
+  async function mayRenew ({ principal }: FastifyRequest, name: KeyName): Promise<void> {
+    if (principal?.scheme !== 'apiKey') return
+    const key = await keys.get(name)
+    // That it is not there is answered by the call that follows.
+    if (key !== null) mayHandOn(principal, key.scopes)
+  }
+}
+
+/** Refuses where a key would give away more than it may do itself. People are judged by the rule alone. */
+function mayHandOn (principal: Principal | null, scopes: readonly string[]): void {
+  if (principal?.scheme !== 'apiKey') return
+  const own: readonly string[] = principal.scopes
+  if (!scopes.every((scope) => own.includes(scope))) throw new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: ['apiKey'], scopes })
+}
+
+/**
+ * Refuses a body with a field that the schema does not have. Fastify's Ajv would take it away, and `scope` for `scopes` make a key
+ * without any, `expires` one that never ends; so it is looked at before the application's validator, whichever that is.
+ */
+function fieldsOf ({ properties }: { properties: object }): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply | undefined> {
+  const known = Object.keys(properties)
+  const takes = known.length === 0 ? 'This request takes none' : `There is ${known.join(', ')}`
+  return async ({ body }, reply) => {
+    // Anything but an object is for the schema to refuse.
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) return
+    const unknown = Object.keys(body).find((field) => !known.includes(field))
+    if (unknown === undefined) return
+    return answer(reply, 400, 'validation_error', `body has an unknown field ${JSON.stringify(unknown.slice(0, 64))}. ${takes}`)
+  }
 }
 
 /** A schema of an object refuses a request without a body; here everything in it may be left out. */

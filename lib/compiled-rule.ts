@@ -71,7 +71,12 @@ export interface Branch {
 
 /** What the set of kinds presented leads to. */
 export type Selection =
-  | { readonly branches: readonly Branch[], readonly refuse: null }
+  | {
+    readonly branches: readonly Branch[]
+    /** The kinds of signature presented, each with the names that a candidate accepts: of refused ones, too, for whose signature it is decides whose refusal is answered. */
+    readonly signatures: ReadonlyArray<{ readonly kind: Extract<Kind, { scheme: 'webhook' }>, readonly names: readonly string[] }>
+    readonly refuse: null
+  }
   | { readonly branches: null, readonly refuse: (reason: 'absent' | 'issuer-not-accepted') => AuthError }
 
 /** A rule ready for deciding. */
@@ -95,7 +100,7 @@ export interface CompiledRule {
 export function compileRule (node: RuleNode, offer: Offer, place: Place): CompiledRule {
   const words = describeRule(node)
   if (node.type === 'public' || node.type === 'deny') {
-    return { node, words, standing: node.type, kinds: [], issuerBits: new Map(), keyBit: 0, webhookBits: 0, webhookKinds: [], branches: [], select: () => ({ branches: [], refuse: null }) }
+    return { node, words, standing: node.type, kinds: [], issuerBits: new Map(), keyBit: 0, webhookBits: 0, webhookKinds: [], branches: [], select: () => ({ branches: [], signatures: [], refuse: null }) }
   }
   const kinds = kindsOf(node, offer, place)
   const branches = expand(node, { offer, place, kinds })
@@ -389,7 +394,12 @@ function selector (branches: readonly Branch[], kinds: readonly Kind[], root: Ru
 
 function selectionOf (presented: number, branches: readonly Branch[], kinds: readonly Kind[], root: RuleNode): Selection {
   const candidates = branches.filter((branch) => branch.kinds === presented)
-  if (candidates.length > 0) return { branches: candidates, refuse: null }
+  if (candidates.length > 0) {
+    const accepts = (kind: Kind, name: string): boolean => candidates.some(({ leaves }) => leaves.some((leaf) => leaf.kind === kind && leaf.names.includes(name)))
+    const signatures = kinds.filter((kind) => kind.scheme === 'webhook').filter(({ bit }) => (presented & bit) !== 0)
+      .map((kind) => ({ kind, names: kind.names.filter((name) => accepts(kind, name)) }))
+    return { branches: candidates, signatures, refuse: null }
+  }
   // Asking for nothing is not having all one needs: an optional rule with half of a pair presented lacks the other half.
   if (branches.some((branch) => branch.kinds !== 0 && (branch.kinds & presented) === branch.kinds)) {
     return { branches: null, refuse: () => new AuthError('AUTH_CREDENTIAL_AMBIGUOUS', 'ambiguous') }

@@ -4,7 +4,7 @@
  * where a verifier or a check had to wait.
  */
 import { AuthError } from './errors.js'
-import type { Branch, CompiledRule, Kind, Step } from './compiled-rule.js'
+import type { Branch, CompiledRule, Kind, Selection, Step } from './compiled-rule.js'
 import type { ApiKeyPrincipal, JwtPrincipal, Principal, Scheme, WebhookPrincipal } from './principal.js'
 
 /** What a request presented, of the kinds that the rule mentions. */
@@ -24,7 +24,7 @@ export interface Presented {
   token (): JwtPrincipal | Promise<JwtPrincipal>
   apiKey (): ApiKeyPrincipal | Promise<ApiKeyPrincipal>
   /** Reads a signature's headers and finds its secrets, before the body is read. */
-  open (kind: Extract<Kind, { scheme: 'webhook' }>, names: readonly string[], proved: Principal | null): Opened | Promise<Opened>
+  open (kind: WebhookKind, names: readonly string[], proved: Principal | null): Opened | Promise<Opened>
 }
 
 /** A signature that waits for its body. */
@@ -56,7 +56,7 @@ export function decide (rule: CompiledRule, presented: Presented): Proof | Pendi
   if (presented.duplicate) throw new AuthError('AUTH_CREDENTIAL_AMBIGUOUS', 'duplicate')
   if (presented.badToken !== null) throw presented.badToken
   const { kinds } = presented
-  const evidence: Evidence = { token: null, apiKey: null, webhooks: null }
+  const evidence: Evidence = { token: null, apiKey: null, signatures: null }
   // The token first: a key is not looked up for a request whose token is bad.
   if ((kinds & tokenBits(rule)) !== 0) {
     const token = presented.token()
@@ -69,9 +69,18 @@ export function decide (rule: CompiledRule, presented: Presented): Proof | Pendi
 interface Evidence {
   token: JwtPrincipal | null
   apiKey: ApiKeyPrincipal | null
-  /** By the bit of the kind. */
-  webhooks: Map<number, WebhookPrincipal> | null
+  /** Null until they are verified. */
+  signatures: readonly OpenedKind[] | null
 }
+
+/** The signature of one kind: opened before the body is read, and what it has proved once it was. */
+interface OpenedKind {
+  readonly kind: WebhookKind
+  readonly opened: Opened
+  principal: WebhookPrincipal | null
+}
+
+type WebhookKind = Extract<Kind, { scheme: 'webhook' }>
 
 function tokenBits (rule: CompiledRule): number {
   // Issuers have the lowest bits.
@@ -91,91 +100,92 @@ function judge (rule: CompiledRule, presented: Presented, evidence: Evidence): P
   const selection = rule.select(presented.kinds)
   // Before the signature is looked at: no body is read for a request that cannot be let in.
   if (selection.refuse !== null) throw selection.refuse(presented.foreignToken ? 'issuer-not-accepted' : 'absent')
-  const { branches } = selection
   // All candidates take exactly what was presented: one with a signature, all with a signature.
-  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(branches, 0, null, null, evidence, presented)
-  const tried = tryUnsigned(branches, 0, new Map(), evidence, presented)
+  if ((presented.kinds & rule.webhookBits) === 0) return firstSatisfied(selection.branches, 0, null, null, evidence, presented)
+  const tried = tryUnsigned(selection.branches, 0, [], evidence, presented)
   return isPromise(tried)
-    ? tried.then((known) => openFrom(rule, presented, { branches, tried: known }, evidence, 0, []))
-    : openFrom(rule, presented, { branches, tried }, evidence, 0, [])
+    ? tried.then((known) => openFrom(selection, known, presented, evidence, 0, []))
+    : openFrom(selection, tried, presented, evidence, 0, [])
 }
 
-/** What the conditions before the signature came to, of the branches that were asked: their refusal, or null. */
-type Tried = ReadonlyMap<Branch, AuthError | null>
+type Candidates = Extract<Selection, { refuse: null }>
 
-/** The proof by the first branch whose conditions hold; if none, the refusal of the first. */
+/** What the conditions before the signature came to, of the first candidates, which were asked: their refusal, or null. */
+type Tried = ReadonlyArray<AuthError | null>
+
+/**
+ * The proof by the first branch whose conditions hold; if none, the refusal of the first. With `tried`, of those branches alone
+ * that asked for the names whose secrets the signatures were made with.
+ */
 function firstSatisfied (branches: readonly Branch[], index: number, refusal: AuthError | null, tried: Tried | null, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
   for (let i = index; i < branches.length; i++) {
     const branch = branches[i] as Branch
-    const fault = tried?.get(branch) ?? unmet(branch, remaining(branch, tried), 0, evidence, presented)
+    if (tried !== null && !asksFor(branch, evidence)) continue
+    const fault = tried?.[i] ?? unmet(branch, remaining(branch, i, tried), 0, evidence, presented)
     if (isPromise(fault)) {
       return fault.then((error) => error === null ? proofOf(branch, evidence) : firstSatisfied(branches, i + 1, refusal ?? error, tried, evidence, presented))
     }
     if (fault === null) return proofOf(branch, evidence)
     refusal ??= fault
   }
-  throw refusal ?? new AuthError('AUTH_DENIED', 'denied')
+  throw refusal ?? new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
 }
 
-function remaining (branch: Branch, tried: Tried | null): readonly Step[] {
+/** Two names of one kind: the branch has to have asked for the one whose secret it was. */
+function asksFor (branch: Branch, evidence: Evidence): boolean {
+  for (const { kind, names } of branch.leaves) {
+    if (kind.scheme === 'webhook' && !names.includes(signerOf(kind, evidence)?.source ?? '')) return false
+  }
+  return true
+}
+
+function remaining (branch: Branch, index: number, tried: Tried | null): readonly Step[] {
   if (tried === null) return branch.before
-  return tried.has(branch) ? branch.after : [...branch.before, ...branch.after]
+  return index < tried.length ? branch.after : [...branch.before, ...branch.after]
 }
 
 /**
  * Tries what needs no signature, up to the first branch for which it holds: those behind it have their turn when that one
  * fails. Throws the first branch's refusal where all have failed: then no body is read.
  */
-function tryUnsigned (branches: readonly Branch[], index: number, tried: Map<Branch, AuthError | null>, evidence: Evidence, presented: Presented): Tried | Promise<Tried> {
+function tryUnsigned (branches: readonly Branch[], index: number, tried: Array<AuthError | null>, evidence: Evidence, presented: Presented): Tried | Promise<Tried> {
   for (let i = index; i < branches.length; i++) {
     const branch = branches[i] as Branch
     const fault = unmet(branch, branch.before, 0, evidence, presented)
     if (isPromise(fault)) {
       return fault.then((error) => {
-        tried.set(branch, error)
+        tried.push(error)
         return error === null ? tried : tryUnsigned(branches, i + 1, tried, evidence, presented)
       })
     }
-    tried.set(branch, fault)
+    tried.push(fault)
     if (fault === null) return tried
   }
-  throw tried.get(branches[0] as Branch) ?? new AuthError('AUTH_DENIED', 'denied')
+  throw tried[0] ?? new AuthError('AUTH_DENIED', 'denied')
 }
 
-/** The branches that take what was presented, and what is known of them. */
-interface Candidates { readonly branches: readonly Branch[], readonly tried: Tried }
-
-interface OpenedKind { readonly kind: Extract<Kind, { scheme: 'webhook' }>, readonly opened: Opened }
-
 /** Opens the signatures one after the other: a refusal of one must not leave another's promise to nobody. */
-function openFrom (rule: CompiledRule, presented: Presented, candidates: Candidates, evidence: Evidence, index: number, opened: OpenedKind[]): Pending | Promise<Pending> {
+function openFrom (candidates: Candidates, tried: Tried, presented: Presented, evidence: Evidence, index: number, opened: OpenedKind[]): Pending | Promise<Pending> {
   // The secret of a delivery is its key's, where one was proved.
   const proved = evidence.apiKey ?? evidence.token
-  for (let i = index; i < rule.webhookKinds.length; i++) {
-    const kind = rule.webhookKinds[i] as OpenedKind['kind']
-    if ((presented.kinds & kind.bit) === 0) continue
-    // Names of refused branches, too: whose signature it is decides whose refusal is answered.
-    const names = kind.names.filter((name) => candidates.branches.some(({ leaves }) => leaves.some((leaf) => leaf.names.includes(name))))
+  for (let i = index; i < candidates.signatures.length; i++) {
+    const { kind, names } = candidates.signatures[i] as Candidates['signatures'][number]
     const one = presented.open(kind, names, proved)
     if (isPromise(one)) {
       return one.then((signature) => {
-        opened.push({ kind, opened: signature })
-        return openFrom(rule, presented, candidates, evidence, i + 1, opened)
+        opened.push({ kind, opened: signature, principal: null })
+        return openFrom(candidates, tried, presented, evidence, i + 1, opened)
       })
     }
-    opened.push({ kind, opened: one })
+    opened.push({ kind, opened: one, principal: null })
   }
-  return { pending: true, conclude: (body) => conclude(opened, body, candidates, evidence, presented) }
+  return { pending: true, conclude: (body) => conclude(opened, body, candidates, tried, evidence, presented) }
 }
 
-function conclude (kinds: readonly OpenedKind[], body: Buffer, { branches, tried }: Candidates, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
-  const webhooks = new Map<number, WebhookPrincipal>()
-  for (const { kind, opened } of kinds) webhooks.set(kind.bit, opened.verify(body))
-  evidence.webhooks = webhooks
-  // Two names of one kind: the branch has to have asked for the one whose secret it was.
-  const asked = branches.filter(({ leaves }) => leaves.every(({ kind, names }) => kind.scheme !== 'webhook' || names.includes(webhooks.get(kind.bit)?.source ?? '')))
-  if (asked.length === 0) throw new AuthError('AUTH_SIGNATURE_INVALID', 'digest')
-  return firstSatisfied(asked, 0, null, tried, evidence, presented)
+function conclude (signatures: readonly OpenedKind[], body: Buffer, { branches }: Candidates, tried: Tried, evidence: Evidence, presented: Presented): Proof | Promise<Proof> {
+  for (const signature of signatures) signature.principal = signature.opened.verify(body)
+  evidence.signatures = signatures
+  return firstSatisfied(branches, 0, null, tried, evidence, presented)
 }
 
 /** The refusal by the first condition of a branch that does not hold; null where all do. */
@@ -254,8 +264,13 @@ function principalOfLeaf (branch: Branch, index: number, evidence: Evidence): Pr
   switch (kind.scheme) {
     case 'jwt': return evidence.token as Principal
     case 'apiKey': return evidence.apiKey as Principal
-    case 'webhook': return evidence.webhooks?.get(kind.bit) as Principal
+    case 'webhook': return signerOf(kind, evidence) as Principal
   }
+}
+
+function signerOf (kind: WebhookKind, { signatures }: Evidence): WebhookPrincipal | null {
+  if (signatures !== null) for (const signature of signatures) if (signature.kind === kind) return signature.principal
+  return null
 }
 
 function proofOf (branch: Branch, evidence: Evidence): Proof {
@@ -263,8 +278,19 @@ function proofOf (branch: Branch, evidence: Evidence): Proof {
   const principal = principalOfLeaf(branch, branch.principal, evidence)
   if (branch.proofs.length === 1) return { pending: false, principal, proofs: null }
   const proofs = branch.leaves.map((_, index) => principalOfLeaf(branch, index, evidence))
-  // Frozen like what it is copied from: one request's principal is never another's to change.
-  return { pending: false, principal: Object.freeze({ ...principal, proofs: branch.proofs }), proofs }
+  return { pending: false, principal: withProofs(principal, branch), proofs }
+}
+
+// Principals that are remembered come again and again, and copying one takes longer than deciding about it.
+const combined = new WeakMap<Principal, Principal>()
+
+/** A copy that names every credential of the branch, frozen like what it is copied from: one request's principal is never another's to change. */
+function withProofs (principal: Principal, { proofs }: Branch): Principal {
+  const known = combined.get(principal)
+  if (known?.proofs === proofs) return known
+  const copy = Object.freeze({ ...principal, proofs })
+  combined.set(principal, copy)
+  return copy
 }
 
 function refusal (code: 'AUTH_ROLE_REQUIRED' | 'AUTH_TENANT_REQUIRED' | 'AUTH_TENANT_MISMATCH' | 'AUTH_CHECK_FAILED', reason: 'role' | 'tenant-absent' | 'tenant-other' | 'tenant-parameter' | 'check', scheme: Scheme): AuthError {

@@ -140,7 +140,7 @@ function challengeOf (entry: Entry, options: AuthErrorOptions): string | null {
 }
 
 /** The faults of configuration: thrown at registration or when the app gets ready, never for a request. */
-export const configErrors: Record<'option' | 'rule' | 'route' | 'credential' | 'registration' | 'issuer', FastifyErrorConstructor> = {
+export const configErrors: Record<'option' | 'rule' | 'route' | 'credential' | 'registration' | 'issuer' | 'store', FastifyErrorConstructor> = {
   /** An option is unknown, missing or of a wrong type. */
   option: createError('AUTH_CONFIG_OPTION', '%s'),
   /** A rule is built or used in a way that has no meaning. */
@@ -152,7 +152,9 @@ export const configErrors: Record<'option' | 'rule' | 'route' | 'credential' | '
   /** The plugin is registered twice in one scope. */
   registration: createError('AUTH_CONFIG_REGISTRATION', '%s'),
   /** The issuer could not be reached at start and `warmup` is `require`. */
-  issuer: createError('AUTH_CONFIG_ISSUER', '%s')
+  issuer: createError('AUTH_CONFIG_ISSUER', '%s'),
+  /** A store lacks what it needs to work, and may not make it. */
+  store: createError('AUTH_CONFIG_STORE', '%s')
 }
 
 /** A fault of configuration whose message names the mend. */

@@ -1,12 +1,14 @@
 /** Authentication for Fastify: bearer tokens, API keys and webhook signatures, as one rule on each route. */
 import { apiKeyRoutes } from './api-key-routes.js'
 import { createApiKey, parseApiKey, apiKeyDigest, apiKeyPattern } from './api-key/key.js'
+import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord } from './api-key/lifecycle.js'
 import { MemoryApiKeyStore } from './api-key/memory-store.js'
 import { ApiKeyRecordSchema } from './api-key/record.js'
 import { AuthError, isAuthError } from './errors.js'
 import { causeflowErrorHandler, logRedactPaths, problemErrorHandler } from './error-handlers.js'
 import { CauseflowClaimsSchema, causeflowClaims } from './jwt/claims.js'
 import { ClerkSessionClaimsSchema, clerk, clerkSession } from './jwt/clerk.js'
+import { bindPrincipalToLog, principalBindings } from './log-bindings.js'
 import { causeflowAuth } from './plugin.js'
 import { principalOf } from './principal.js'
 import { auth } from './rule.js'
@@ -27,9 +29,9 @@ import { signWebhook, verifyWebhook } from './webhook/sign.js'
 export { causeflowAuth, causeflowAuth as default }
 export {
   ApiKeyRecordSchema, AuthError, CauseflowClaimsSchema, ClerkSessionClaimsSchema, ErrorSchema, MemoryApiKeyStore, MemoryReplayStore,
-  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
-  clerkSession, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalOf,
-  problemErrorHandler, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
+  PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, bindPrincipalToLog, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
+  clerkSession, countsTowardQuota, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
+  problemErrorHandler, replaceSecrets, revokeRecord, rotateRecord, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
 }
 
 // For require(): the plugin itself, with every named export on it.
@@ -48,12 +50,14 @@ const commonjs = Object.assign(causeflowAuth, {
   apiKeyRoutes,
   apiKeySecret,
   auth,
+  bindPrincipalToLog,
   causeflow,
   causeflowAuth,
   causeflowClaims,
   causeflowErrorHandler,
   clerk,
   clerkSession,
+  countsTowardQuota,
   createApiKey,
   deliverWebhook,
   github,
@@ -62,8 +66,12 @@ const commonjs = Object.assign(causeflowAuth, {
   logRedactPaths,
   parseApiKey,
   parseWebhookEvent,
+  principalBindings,
   principalOf,
   problemErrorHandler,
+  replaceSecrets,
+  revokeRecord,
+  rotateRecord,
   sentry,
   signWebhook,
   slack,
@@ -77,7 +85,8 @@ export { commonjs as 'module.exports' }
 export type { InvalidationChannel, InvalidationListener, KeyChange } from './api-key/invalidation.js'
 export type { ApiKeyEnvironment, NewApiKey, ParsedApiKey } from './api-key/key.js'
 export type { ApiKeys, IssuedApiKey, IssuedWebhookSecret } from './api-key/manage.js'
-export type { ApiKeyRecord, StoredApiKey } from './api-key/record.js'
+export type { NewKeyInput } from './api-key/new-key.js'
+export type { ApiKeyRecord, SealedSecret, StoredApiKey } from './api-key/record.js'
 export type { SealingKey } from './api-key/seal.js'
 export type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './api-key/store.js'
 export type { KeyName, Revocation, Rotation, SecretReplacement } from './api-key/lifecycle.js'
@@ -85,6 +94,7 @@ export type { ApiKeyRoutesOptions } from './api-key-routes.js'
 export type { AuthErrorCode, AuthErrorReason } from './errors.js'
 export type { ErrorHandler } from './error-handlers.js'
 export type { Guard } from './guard.js'
+export type { PrincipalBindings } from './log-bindings.js'
 export type { Algorithm } from './jwt/algorithm.js'
 export type { CauseflowClaims, ClaimMapping, MappedPrincipal } from './jwt/claims.js'
 export type { ClerkOptions, ClerkSessionClaims, ClerkSessionOptions } from './jwt/clerk.js'
@@ -97,6 +107,7 @@ export type { DeliverWebhookOptions, DeliveryAttempt, DeliveryResult } from './w
 export type { WebhookEnvelope, WebhookEvent, WebhookEventData, WebhookEventName } from './webhook/events.js'
 export type { MemoryReplayStoreOptions } from './webhook/memory-replay-store.js'
 export type { ReplayStore } from './webhook/replay.js'
+export type { CauseflowSchemeOptions } from './webhook/schemes/causeflow.js'
 export type { Secret, SecretAnswer } from './webhook/secret.js'
-export type { SignWebhookOptions, VerifyWebhookOptions } from './webhook/sign.js'
+export type { HeaderSource, SignWebhookOptions, VerifyWebhookOptions } from './webhook/sign.js'
 export type { OutgoingDelivery, PresentedSignature, SignatureScheme } from './webhook/signature.js'

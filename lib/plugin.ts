@@ -11,11 +11,11 @@ import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
 import { Presentation } from './presentation.js'
-import { kProofs, type Principal } from './principal.js'
+import type { Principal } from './principal.js'
 import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { accept, kBody, kProved, stateOf } from './request-state.js'
-import { kRoute, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
+import { kRoute, labelOf, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -80,6 +80,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   const registration = await createRegistration(options, parent, (algorithms) => registerSignatureCheck(fastify, algorithms))
   const records: RouteRecord[] = []
   const earlyPlans = new WeakMap<object, EarlyPlan>()
+  const socketsCameFirst = fastify.hasDecorator('websocketServer')
 
   const api = createApi(registration, records)
   keepRegistration(api, registration)
@@ -89,16 +90,20 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
     const record = recordRoute(this, route)
+    const { websocket, wsHandler } = route as { websocket?: boolean, wsHandler?: unknown }
+    // It would hand our handler a socket in place of a request, and leave the connection of each upgrade that we refuse open for ever.
+    if (!socketsCameFirst && (websocket === true || wsHandler !== undefined) && this.hasDecorator('websocketServer')) {
+      throw configError('route', `${labelOf(route.method, route.url)}: @fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first`)
+    }
     records.push(record)
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
-    // Where Fastify parses nothing, preValidation is next: a hook less for every GET.
-    if (parsesBody(route.method)) route.preParsing = [refuseUnparsed, ...[route.preParsing ?? []].flat()] as NonNullable<RouteOptions['preParsing']>
     addLabels(this, registration, record.declared)
   })
 
   fastify.addHook('onReady', async function () {
+    if (!socketsCameFirst && fastify.hasDecorator('websocketServer')) throw configError('registration', '@fastify/websocket is registered after causeflowAuth, where it cannot close the connections of upgrades that are refused. Register @fastify/websocket first')
     for (const record of records) compileRecord(record)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
@@ -115,6 +120,15 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (plan === null) return done()
     if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
     decideRequest(plan, request, reply, done)
+  })
+  // For every route, a GET too: which methods have bodies the application may change at any time.
+  fastify.addHook('preParsing', function causeflowAuthUnparsed (request, reply, _payload, done) {
+    // An earlier hook may have ended the phase of ours: then no parser gets to see what a stranger sent.
+    const state = stateOf(request)
+    if (state[kProved] || state[kBody]) return done()
+    const plan = planOf(request)
+    if (plan === null) return done()
+    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
   })
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
     const state = stateOf(request)
@@ -137,15 +151,6 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     }
     done()
   })
-
-  /** A hook of preParsing: an earlier one may have ended the phase of ours, and then no parser gets to see what a stranger sent. */
-  function refuseUnparsed (request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: Done): void {
-    const state = stateOf(request)
-    if (state[kProved] || state[kBody]) return done()
-    const plan = planOf(request)
-    if (plan === null) return done()
-    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
-  }
 
   /** The plan by which a request is decided; null where there is no route, or another registration decides it. */
   function planOf (request: FastifyRequest): Plan | AuthError | null {
@@ -170,7 +175,6 @@ function decorateRequest (fastify: FastifyInstance): void {
     if (fastify.hasRequestDecorator(name)) throw configError('registration', `request.${name} is decorated already, and the plugin keeps what it has verified there. Give the other decorator another name`)
     fastify.decorateRequest(name, null)
   }
-  for (const symbol of [kProofs, kProved, kBody]) fastify.decorateRequest(symbol as unknown as string, null)
 }
 
 function compileRecord (record: RouteRecord): void {
@@ -227,11 +231,6 @@ function refuseRequest (error: unknown, plan: Plan, request: FastifyRequest, rep
   // Otherwise Node reads and drops the whole body of a stranger.
   if (request.raw.httpVersionMajor === 1 && (coding !== undefined || Number(length) > drainedAtMost)) reply.header('connection', 'close')
   return refuse(error, request, reply, plan, started)
-}
-
-/** Whether Fastify parses the bodies of requests of one of these methods. */
-function parsesBody (methods: string | readonly string[]): boolean {
-  return [methods].flat().some((method) => !['GET', 'HEAD', 'TRACE'].includes(method.toUpperCase()))
 }
 
 /** Whether the client has left its connection open for more (RFC 9112 §9.3). */

@@ -87,8 +87,13 @@ export class Presentation implements Presented {
     const coding = this.request.headers['content-encoding']
     if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') throw new AuthError('AUTH_CONTENT_ENCODING', 'content-encoding')
     if (this.#standIns !== null) return openStandIn(standIn(this.#standIns, 'webhook'), names)
-    const verifiers = names.map((name) => this.#verifiers.webhooks.get(name) as SignatureVerifier<FastifyRequest>)
-    return openAny(verifiers, this.request, proved, this.verified)
+    if (names.length > 1) return openAny(names.map((name) => this.#webhook(name)), this.request, proved, this.verified)
+    const opened = this.#webhook(names[0] as string).open(this.request.headers, this.request, proved)
+    return opened instanceof Promise ? opened.then((later) => new Sole(later, this.verified)) : new Sole(opened, this.verified)
+  }
+
+  #webhook (name: string): SignatureVerifier<FastifyRequest> {
+    return this.#verifiers.webhooks.get(name) as SignatureVerifier<FastifyRequest>
   }
 
   #readAuthorization (rule: CompiledRule, authorization: string, takesKey: boolean): void {
@@ -229,6 +234,23 @@ function openAny (verifiers: ReadonlyArray<SignatureVerifier<FastifyRequest>>, r
     }
     if (readable.length === 0) throw first(faults)
     return new AnyOf(readable, verified)
+  }
+}
+
+/** The opened signature of a header that only one webhook reads. */
+class Sole implements Opened {
+  readonly #opened: OpenedSignature
+  readonly #verified: Verified[]
+
+  constructor (opened: OpenedSignature, verified: Verified[]) {
+    this.#opened = opened
+    this.#verified = verified
+  }
+
+  verify (body: Buffer): WebhookPrincipal {
+    const principal = this.#opened.verify(body)
+    this.#verified.push({ opened: this.#opened, principal })
+    return principal
   }
 }
 

@@ -10,7 +10,10 @@ import type { Remembered } from './webhook/replay.js'
 export const kProved = Symbol('causeflow-auth.proved')
 export const kBody = Symbol('causeflow-auth.body')
 
-/** What the plugin adds to a request. A route that was there before the plugin lacks the decorators: undefined counts as null. */
+/**
+ * What the plugin adds to a request. The symbols are no decorators: they come when they are needed, which costs less than a place in every
+ * request, and a route that was there before the plugin lacks the others as well. So undefined counts as null.
+ */
 export interface RequestState {
   principal: Principal | null
   rawBody: Buffer | null

@@ -24,35 +24,36 @@ export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, b
   const state = stateOf(request)
   const body = state[kBody] ?? null
   if (body === null) return done(new AuthError('AUTH_RULE_UNDECIDABLE', 'parser'))
-  const { plan, reply } = body
   body.relabelled.restore()
   state.rawBody = bytes
-  const settle: ParserDone = (error, parsed) => {
-    body.failed = error !== null
-    done(error, parsed)
-  }
-  if (body.signature === null) return parseBody(parseJson, body, request, bytes, settle)
+  if (body.signature === null) return parseBody(parseJson, body, request, bytes, done)
 
   const started = decisionStart()
-  const fail = (error: unknown): void => {
-    // Bytes that nobody has signed are nobody's business, an error handler's neither.
-    state.rawBody = null
-    settle(refuse(error, request, reply, plan, started))
-  }
-  const succeed = (proof: Proof): void => {
-    accept(request, plan, proof)
-    publishDecision(plan, null, proof.principal, started)
-    parseBody(parseJson, body, request, bytes, settle)
-  }
   let concluded: Proof | Promise<Proof>
   try {
     concluded = conclude(body, request, body.signature, bytes)
   } catch (error) {
-    return fail(error)
+    return fail(error, body, request, started, done)
   }
+  if (!(concluded instanceof Promise)) return succeed(concluded, parseJson, body, request, bytes, started, done)
+  concluded.then(
+    (proof) => { succeed(proof, parseJson, body, request, bytes, started, done) },
+    (error: unknown) => { fail(error, body, request, started, done) }
   // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
-  if (concluded instanceof Promise) concluded.then(succeed, fail).catch(done)
-  else succeed(concluded)
+  ).catch(done)
+}
+
+function fail (error: unknown, body: BodyState, request: FastifyRequest, started: number, done: ParserDone): void {
+  // Bytes that nobody has signed are nobody's business, an error handler's neither.
+  stateOf(request).rawBody = null
+  body.failed = true
+  done(refuse(error, request, body.reply, body.plan, started))
+}
+
+function succeed (proof: Proof, parseJson: JsonParser, body: BodyState, request: FastifyRequest, bytes: Buffer, started: number, done: ParserDone): void {
+  accept(request, body.plan, proof)
+  publishDecision(body.plan, null, proof.principal, started)
+  parseBody(parseJson, body, request, bytes, done)
 }
 
 /** Lets deliveries come again whose handler failed. */
@@ -107,7 +108,10 @@ function conclude (body: BodyState, request: FastifyRequest, { pending, presenta
 
 function parseBody (parseJson: JsonParser, body: BodyState, request: FastifyRequest, bytes: Buffer, done: ParserDone): void {
   switch (body.relabelled.form) {
-    case 'json': return parseJson(request, bytes, done)
+    case 'json': return parseJson(request, bytes, (error, parsed) => {
+      body.failed = error !== null
+      done(error, parsed)
+    })
     case 'text': return done(null, bytes.toString())
     case 'bytes': return done(null, bytes)
   }

@@ -290,7 +290,7 @@ t.test('public and deny compile to themselves, whatever is configured', async (t
   for (const rule of [auth.public(), auth.deny()]) {
     const { kinds, webhookKinds, branches, issuerBits, keyBit, webhookBits, select } = compile(rule, nothing)
     t.strictSame({ kinds, webhookKinds, branches, bits: [issuerBits.size, keyBit, webhookBits] }, { kinds: [], webhookKinds: [], branches: [], bits: [0, 0, 0] })
-    t.strictSame(select(0), { branches: [], refuse: null })
+    t.strictSame(select(0), { branches: [], signatures: [], refuse: null })
   }
 })
 

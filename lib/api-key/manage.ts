@@ -43,7 +43,7 @@ export interface ApiKeys {
   create (input: NewKeyInput): Promise<IssuedApiKey>
   /** The key as it may be shown; null: this tenant has none of that id. */
   get (name: KeyName): Promise<ApiKeyRecord | null>
-  /** Newest first, revoked and expired ones too. `limit` is 1 to 100, 50 where it is not given. */
+  /** Newest first, revoked and expired ones too. `limit` is 1 to 100, 50 where it is not given; a `cursor` that no page has answered is a TypeError. */
   list (query: { tenantId: string, cursor?: string | null | undefined, limit?: number | undefined }): Promise<{ keys: ApiKeyRecord[], cursor: string | null }>
   revoke (name: KeyName & { revokedBy?: string | null | undefined }): Promise<'revoked' | 'already-revoked' | 'not-found'>
   /**
@@ -130,6 +130,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       readText('tenantId', tenantId)
       if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw new TypeError('limit must be a whole number from 1 to 100')
       const page = await ask(() => store.list({ tenantId, cursor, limit }))
+      if (page === 'invalid-cursor') throw new TypeError('cursor must be one that the page before has answered')
       const now = clock()
       return { keys: page.records.map((record) => publicRecord(record, now)), cursor: page.cursor }
     },

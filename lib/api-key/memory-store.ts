@@ -41,7 +41,8 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     return record?.tenantId === tenantId ? record : null
   }
 
-  list ({ tenantId, cursor, limit }: ListQuery): ListPage {
+  list ({ tenantId, cursor, limit }: ListQuery): ListPage | 'invalid-cursor' {
+    if (cursor !== null && this.get({ tenantId, keyId: cursor }) === null) return 'invalid-cursor'
     const rest = this.#ofTenant(tenantId)
       .filter(({ keyId }) => cursor === null || keyId < cursor)
       .sort((one, other) => one.keyId < other.keyId ? 1 : -1)

@@ -44,10 +44,13 @@ export function readNewKey (input: NewKeyInput, environments: readonly ApiKeyEnv
   }
 }
 
-/** A time as ISO 8601 in UTC. */
+/** With `Z` or an offset: what has neither means another time on each machine. */
+const isoTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/
+
+/** A time as ISO 8601 in UTC. A text is to be ISO 8601 with its zone. */
 export function readTime (name: string, value: string | Date): string {
-  const time = new Date(value)
-  if (Number.isNaN(time.getTime())) throw new TypeError(`${name} must be a Date or a time in ISO 8601`)
+  const time = new Date(value instanceof Date || (typeof value === 'string' && isoTime.test(value)) ? value : NaN)
+  if (Number.isNaN(time.getTime())) throw new TypeError(`${name} must be a Date, or a time in ISO 8601 with Z or an offset`)
   return time.toISOString()
 }
 

@@ -50,8 +50,11 @@ export interface ApiKeyStore {
    */
   create (record: StoredApiKey, quota: number): Answer<'created' | 'quota-exceeded'>
   get (name: KeyName): Answer<StoredApiKey | null>
-  /** Newest first: by key id, descending, compared byte by byte. */
-  list (query: ListQuery): Answer<ListPage>
+  /**
+   * Newest first: by key id, descending, compared byte by byte. A cursor comes from outside: 'invalid-cursor' for one that no list
+   * has answered, never the first page in its place, and never a key of another tenant.
+   */
+  list (query: ListQuery): Answer<ListPage | 'invalid-cursor'>
   revoke (revocation: Revocation): Answer<'revoked' | 'already-revoked' | 'not-found'>
   /** Adds the replacement, without regard to the quota, and ends or limits the replaced key: both or neither (rotateRecord). */
   rotate (rotation: Rotation): Answer<'rotated' | 'conflict' | 'not-found'>

@@ -152,8 +152,7 @@ function readyFailure (error: unknown): Failure {
   const said = deepestMessage(error) ?? 'no reason is given'
   // 42501: insufficient privilege.
   if (code === '42501') return usageFailure(`The database does not permit it: ${said}`, 'Let its owner run causeflow-auth migrate, or the SQL of causeflow-auth migrate --print')
-  // What the server or the network refused has a code; that tables are missing is found out by us.
-  if (code === undefined) return new Failure(exit.usage, 'not_migrated', said.replace(/\. Run the SQL.*$/s, ''), 'Run causeflow-auth migrate')
+  if (code === 'AUTH_CONFIG_STORE') return new Failure(exit.usage, 'not_migrated', said.replace(/\. Run the SQL.*$/s, ''), 'Run causeflow-auth migrate')
   return new Failure(exit.unavailable, 'database_unavailable', `The database does not do it: ${said}`)
 }
 

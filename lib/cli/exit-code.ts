@@ -8,7 +8,7 @@ export const exitMeanings: ReadonlyArray<readonly [code: ExitCode, words: string
   [exit.done, 'done, or: it is right'],
   [exit.refused, 'refused: not valid, not found, over the quota, or something is wrong'],
   [exit.usage, 'the command cannot be run as it was given, or its configuration is wrong'],
-  [exit.unavailable, 'the database or the issuer cannot be asked: try again'],
+  [exit.unavailable, 'the database, Redis or the issuer cannot be asked: try again'],
   [exit.fault, 'an unexpected fault of this program'],
   [exit.interrupted, 'interrupted at a prompt']
 ]

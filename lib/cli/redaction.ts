@@ -5,7 +5,8 @@ const credentials: ReadonlyArray<readonly [form: RegExp, words: string]> = [
   [/cflo_[0-9A-Za-z_]{16,}/g, 'an API key'],
   [/whsec_[0-9A-Za-z+/=_-]{8,}/g, 'a webhook secret'],
   [/eyJ[\w-]+\.[\w-]+\.[\w-]*/g, 'a token'],
-  [/(?<=:\/\/[^\s:/@]*:)[^\s/@]+(?=@)/g, 'a password']
+  // But for the word itself, which stands for one where it is said how a URL is written.
+  [/(?<=:\/\/[^\s:/@]*:)(?!password@)[^\s/@]+(?=@)/g, 'a password']
 ]
 
 /** The text without the credentials whose form is known here. A secret without a form of its own is not recognised. */

@@ -2,6 +2,7 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Timers } from '../api-key/settings.js'
 import type { OpenStore, StoreRequest } from './database.js'
+import type { OpenRedis } from './redis.js'
 
 export interface World {
   /** A terminal when `isTTY`: then secrets are asked for, with nothing echoed. */
@@ -18,4 +19,6 @@ export interface World {
   readonly timers: Timers
   /** Opens the store of the configured database. Rejects with a Failure. */
   readonly openStore: (request: StoreRequest) => Promise<OpenStore>
+  /** Connects to the configured Redis. Rejects with a Failure. */
+  readonly openRedis: () => Promise<OpenRedis>
 }

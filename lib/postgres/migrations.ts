@@ -1,4 +1,5 @@
 /** The tables, as numbered steps that only ever add: an older process goes on working beside a newer one. */
+import { configError } from '../errors.js'
 import type { Ask, Database } from './database.js'
 import { readNames, type NameOptions, type Names } from './names.js'
 
@@ -35,7 +36,7 @@ export async function migrate (database: Database, names: Names): Promise<void> 
 export async function checkMigrations (database: Database, names: Names): Promise<void> {
   const applied = await appliedVersion(database.ask, names)
   if (applied < migrations.length) {
-    throw new Error(`The tables of API keys in schema ${names.schema} are at version ${applied} and have to be at ${migrations.length}. Run the SQL of migrationsSql(), or use migrate: 'auto'`)
+    throw configError('store', `The tables of API keys in schema ${names.schema} are at version ${applied} and have to be at ${migrations.length}. Run the SQL of migrationsSql(), or use migrate: 'auto'`)
   }
 }
 

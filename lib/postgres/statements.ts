@@ -15,8 +15,8 @@ export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
     /** The same, held until the transaction ends. */
     getForChange: `select ${recordColumn} from ${keys} where tenant_id = $1 and key_id = $2 for update`,
 
-    /** $1: tenant, $2: the last key id of the page before or null, $3: how many. */
-    list: `select ${recordColumn} from ${keys} where tenant_id = $1 and ($2::text is null or key_id < $2) order by key_id desc limit $3::int`,
+    /** $1: tenant, $2: the last key id of the page before, which comes first, or null, $3: how many. */
+    list: `select ${recordColumn} from ${keys} where tenant_id = $1 and ($2::text is null or key_id <= $2) order by key_id desc limit $3::int`,
 
     /** $1: the tenant's lock, $2: milliseconds. Whoever dies holding it must not hold it for ever. */
     lockTenant: `select set_config('lock_timeout', $2::text, true), set_config('statement_timeout', $2::text, true),

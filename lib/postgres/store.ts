@@ -104,13 +104,16 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     return isStorable(tenantId + keyId) ? this.#one(this.#statements.get, [tenantId, keyId]) : null
   }
 
-  async list ({ tenantId, cursor, limit }: ListQuery): Promise<ListPage> {
-    if (!isStorable(tenantId + (cursor ?? ''))) return { records: [], cursor: null }
+  async list ({ tenantId, cursor, limit }: ListQuery): Promise<ListPage | 'invalid-cursor'> {
+    if (cursor !== null && !(isStorable(cursor) && isStorable(tenantId))) return 'invalid-cursor'
+    if (!isStorable(tenantId)) return { records: [], cursor: null }
     await this.ready()
-    // One more than is wanted tells whether there is a next page.
-    const rows = await this.#database.ask<RecordRow>(this.#statements.list, [tenantId, cursor, limit + 1])
-    const records = rows.slice(0, limit).map(recordOf)
-    return { records, cursor: rows.length > limit ? records.at(-1)?.keyId ?? null : null }
+    // One more than is wanted tells whether there is a next page. The key that the cursor names comes along: no key, no cursor.
+    const rows = await this.#database.ask<RecordRow>(this.#statements.list, [tenantId, cursor, limit + (cursor === null ? 1 : 2)])
+    const found = rows.map(recordOf)
+    if (cursor !== null && found.shift()?.keyId !== cursor) return 'invalid-cursor'
+    const records = found.slice(0, limit)
+    return { records, cursor: found.length > limit ? records.at(-1)?.keyId ?? null : null }
   }
 
   async revoke ({ tenantId, keyId, at, by }: Revocation): Promise<'revoked' | 'already-revoked' | 'not-found'> {

@@ -102,7 +102,7 @@ t.test('what no caller should send is a TypeError that names the mend, and nothi
     [{ tenantId: '' }, /^tenantId/], [{ tenantId: undefined }, /^tenantId/], [{ tenantId: null }, /^tenantId/],
     [{ scopes: ['a b'] }, /^scopes/], [{ scopes: [''] }, /^scopes/], [{ scopes: ['a"b'] }, /^scopes/], [{ scopes: 'a' }, /^scopes/], [{ scopes: [7] }, /^scopes/],
     [{ environment: 'test' }, /^environment.*live/], [{ environment: 'prod' }, /^environment/],
-    [{ expiresAt: 'soon' }, /^expiresAt/], [{ expiresAt: '2020-01-01T00:00:00.000Z' }, /^expiresAt/],
+    [{ expiresAt: 'soon' }, /^expiresAt/], [{ expiresAt: 'Jan 1 2130' }, /^expiresAt/], [{ expiresAt: '2130' }, /^expiresAt/], [{ expiresAt: '2130-01-01T00:00:00' }, /^expiresAt/], [{ expiresAt: '2020-01-01T00:00:00.000Z' }, /^expiresAt/],
     [{ expiresAt: new Date(time.now) }, /^expiresAt/],
     [{ createdBy: 1 }, /^createdBy/], [{ metadata: [] }, /^metadata/], [{ metadata: 'text' }, /^metadata/], [{ metadata: 7 }, /^metadata/], [{ metadata: null }, /^metadata/]
   ]
@@ -110,6 +110,7 @@ t.test('what no caller should send is a TypeError that names the mend, and nothi
   for (const [name, message] of [[{}, /^tenantId/], [{ tenantId: 'ten_A' }, /^keyId/], [{ keyId: 'key_1' }, /^tenantId/], [{ tenantId: '', keyId: 'key_1' }, /^tenantId/], [{ tenantId: 'ten_A', keyId: '' }, /^keyId/]] as Array<[never, RegExp]>) {
     for (const call of [keys.get, keys.revoke, keys.rotate, keys.rotateWebhookSecret]) await t.rejects(call(name) as Promise<unknown>, { name: 'TypeError', message })
   }
+  await t.rejects(keys.list({ tenantId: 'ten_A', cursor: 'garbage' }), { name: 'TypeError', message: 'cursor must be one that the page before has answered' })
   await t.rejects(keys.list({ tenantId: '' }), { name: 'TypeError', message: /^tenantId/ })
   t.strictSame(await keys.list({ tenantId: 'ten_A', limit: 100 }), { keys: [], cursor: null })
   t.equal(await keys.rotate({ tenantId: 'ten_A', keyId: 'key_1', overlap: 2592000 }), 'not-found')

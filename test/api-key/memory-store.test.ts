@@ -23,7 +23,8 @@ t.test('a list is newest first, in whatever order the keys came', async (t) => {
   const store = new MemoryApiKeyStore()
   const made = [3, 1, 4, 2].map((day) => newRecord({ createdAt: `2026-01-0${day}T00:00:00.000Z` }).record)
   for (const record of made) store.create(record, Infinity)
-  t.strictSame(store.list({ tenantId: 'ten_A', cursor: null, limit: 10 }).records.map(({ createdAt }) => createdAt.slice(9, 10)), ['4', '3', '2', '1'])
+  const page = store.list({ tenantId: 'ten_A', cursor: null, limit: 10 })
+  t.strictSame(page === 'invalid-cursor' ? page : page.records.map(({ createdAt }) => createdAt.slice(9, 10)), ['4', '3', '2', '1'])
 })
 
 t.test('who has ended his subscription is told no more', async (t) => {

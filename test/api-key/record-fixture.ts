@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { createApiKey } from '../../lib/api-key/key.js'
-import { createKeyId } from '../../lib/api-key/key-id.js'
-import type { StoredApiKey } from '../../lib/api-key/record.js'
+import { createApiKey, type StoredApiKey } from '../../lib/index.js'
+
+// Crockford's base32, as in a ULID.
+const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+
+/** A key id that sorts by its time. */
+function newKeyId (createdAt: string): string {
+  const time = [...Date.parse(createdAt).toString(32)].map((digit) => digits.charAt(parseInt(digit, 32))).join('').padStart(10, '0')
+  return `key_${time}${[...randomBytes(16)].map((byte) => digits.charAt(byte % 32)).join('')}`
+}
 
 /** A complete record of a new key, and the key. Every field that is not given has a value that a store could lose. */
 export function newRecord (fields: Partial<StoredApiKey> = {}): { key: string, record: StoredApiKey } {
@@ -10,7 +17,7 @@ export function newRecord (fields: Partial<StoredApiKey> = {}): { key: string, r
   return {
     key,
     record: {
-      keyId: createKeyId(Date.parse(createdAt), randomBytes),
+      keyId: newKeyId(createdAt),
       tenantId: 'ten_A',
       name: 'CI “Ünïcode” 🔑',
       prefix,

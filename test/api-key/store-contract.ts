@@ -1,8 +1,9 @@
-/** What every ApiKeyStore must do. A store's own test file calls this with a way to make one. */
+/**
+ * What every ApiKeyStore must do. A store's own test file calls this with a way to make one. Copied into another project
+ * (with record-fixture.ts) it imports the package instead of lib/index.js, and nothing else changes.
+ */
 import type { Test } from 'tap'
-import type { KeyChange } from '../../lib/api-key/invalidation.js'
-import type { StoredApiKey } from '../../lib/api-key/record.js'
-import type { ApiKeyStore } from '../../lib/api-key/store.js'
+import type { ApiKeyStore, KeyChange, ListPage, ListQuery, StoredApiKey } from '../../lib/index.js'
 import { newRecord } from './record-fixture.js'
 
 export interface StoreUnderTest {
@@ -25,6 +26,12 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
       t.teardown(() => close?.())
       await body(t, store, other)
     })
+  }
+
+  async function listed (store: ApiKeyStore, query: ListQuery): Promise<ListPage> {
+    const page = await store.list(query)
+    if (page === 'invalid-cursor') throw new Error('The cursor was answered by this store')
+    return page
   }
 
   async function created (store: ApiKeyStore, fields: Partial<StoredApiKey> = {}): Promise<StoredApiKey> {
@@ -81,7 +88,7 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
     const answers = await Promise.all(Array.from({ length: 20 }, async (_, index) => await (index % 2 ? store : other).create(newRecord().record, 5)))
     t.equal(answers.filter((answer) => answer === 'created').length, 5)
     t.equal(answers.filter((answer) => answer === 'quota-exceeded').length, 15)
-    const { records } = await store.list({ tenantId: 'ten_A', cursor: null, limit: 100 })
+    const { records } = await listed(store, { tenantId: 'ten_A', cursor: null, limit: 100 })
     t.equal(records.length, 5)
   })
 
@@ -104,14 +111,28 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
     const sizes = []
     let cursor: string | null = null
     do {
-      const page = await store.list({ tenantId: 'ten_A', cursor, limit: 3 })
+      const page = await listed(store, { tenantId: 'ten_A', cursor, limit: 3 })
       seen.push(...page.records)
       sizes.push(page.records.length)
       cursor = page.cursor
     } while (cursor !== null)
     t.strictSame(seen, records)
     t.strictSame(sizes, [3, 3, 1])
-    t.equal((await store.list({ tenantId: 'ten_A', cursor: null, limit: 7 })).cursor, null, 'an exact fit has no next page')
+    t.equal((await listed(store, { tenantId: 'ten_A', cursor: null, limit: 7 })).cursor, null, 'an exact fit has no next page')
+  })
+
+  check('a cursor that no list has answered is invalid, and never the first page; one of another tenant shows none of its keys', async (t, store) => {
+    const mine = []
+    for (let day = 10; day < 13; day++) mine.unshift(await created(store, { createdAt: `2026-01-${day}T00:00:00.000Z` }))
+    for (let day = 10; day < 13; day++) await created(store, { tenantId: 'ten_B', createdAt: `2026-01-${day}T01:00:00.000Z` })
+    const { cursor } = await listed(store, { tenantId: 'ten_A', cursor: null, limit: 1 })
+    t.type(cursor, 'string')
+    for (const garbage of ['', ' ', 'garbage', '~', '%', '0', 'null', '\'', '\0', '\ud800', '{}', 'é'.repeat(128), 'x'.repeat(256), cursor?.slice(0, -1), ` ${cursor}`, `${cursor}x`]) {
+      t.equal(await store.list({ tenantId: 'ten_A', cursor: garbage as string, limit: 10 }), 'invalid-cursor', JSON.stringify(garbage))
+    }
+    const foreign = await store.list({ tenantId: 'ten_B', cursor, limit: 10 })
+    if (foreign !== 'invalid-cursor') t.strictSame(foreign.records.filter(({ tenantId }) => tenantId !== 'ten_B'), [])
+    t.strictSame((await listed(store, { tenantId: 'ten_A', cursor, limit: 10 })).records, mine.slice(1))
   })
 
   check('a revocation is written once: the second one changes neither when nor who', async (t, store, other) => {
@@ -165,7 +186,7 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
     const answers = await Promise.all([store, other, store, other].map(async (one) =>
       await one.rotate({ ...nameOf(record), replacement: newRecord({ rotatedFrom: record.keyId }).record, at, until: later, by: null })))
     t.strictSame(answers.sort(), ['conflict', 'conflict', 'conflict', 'rotated'])
-    t.equal((await store.list({ tenantId: 'ten_A', cursor: null, limit: 10 })).records.length, 2)
+    t.equal((await listed(store, { tenantId: 'ten_A', cursor: null, limit: 10 })).records.length, 2)
   })
 
   check('a new webhook secret stands first, those before it end, and there are three at most', async (t, store, other) => {
@@ -212,7 +233,7 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
   check('text that means something to a query language is only text', async (t, store) => {
     const record = await created(store, { tenantId: "ten'; --", name: "'\"\\$1%_?:x{}", metadata: { "a'b": '$2::text' } })
     t.strictSame(await store.get(nameOf(record)), record)
-    t.equal((await store.list({ tenantId: '%', cursor: null, limit: 10 })).records.length, 0)
+    t.equal((await listed(store, { tenantId: '%', cursor: null, limit: 10 })).records.length, 0)
   })
 
   check('every change but a last use is told to each process', async (t, store, other) => {

@@ -11,7 +11,7 @@ export function report (outcome, docs) {
   writeFileSync(`${docs}/performance.svg`, plot(outcome))
 }
 
-function tables ({ node, cpu, cores, rounds, results }) {
+function tables ({ node, cpu, cores, rounds, results, footprint }) {
   const goals = results.map(({ title, ours, against, goal }) => `| ${title} | ${against} | ${ours.ratio.toFixed(2)} (${ours.low.toFixed(2)} – ${ours.high.toFixed(2)}) | ${ours.cpuRatio.toFixed(2)} | ${goal ?? ''} |`)
   const details = results.map(({ title, rows, against }) => [
     `### ${title}`, '',
@@ -19,9 +19,19 @@ function tables ({ node, cpu, cores, rounds, results }) {
     ...rows.map((row) => `| ${row.contender} | ${Math.round(row.rate)} | ${row.cpu.toFixed(1)} | ${row.p50.toFixed(2)} | ${row.p99.toFixed(2)} | ${(row.bytes / 1000).toFixed(1)} | ${row.ratio.toFixed(2)} (${row.low.toFixed(2)} – ${row.high.toFixed(2)}) |`), ''
   ].join('\n'))
   return [
-    `Node ${node}, ${cores} cores of ${cpu}, ${rounds} rounds; in parentheses the lowest and the highest round.`, '',
-    '| case | against | throughput | CPU | aim |', '|---|---|---|---|---|', ...goals, '', ...details
+    `Node ${node}, ${cores} cores of ${cpu}, ${rounds} rounds; in parentheses the quartiles.`, '',
+    '| case | against | throughput | CPU | aim |', '|---|---|---|---|---|', ...goals, '', ...weight(footprint), ...details
   ].join('\n')
+}
+
+function weight (footprint) {
+  if (footprint === undefined) return []
+  const { startUp, memory, installed } = footprint
+  return [
+    `Start, from an empty process to an application that is ready: ${startUp.without.toFixed(0)} ms without the plugin, ${startUp.withPlugin.toFixed(0)} ms with it.`,
+    `Heap after a collection: ${memory.before.toFixed(1)} MB before and ${memory.after.toFixed(1)} MB after ${memory.requests.toLocaleString('en').replaceAll(',', ' ')} requests with 1 000 tokens.`,
+    `Installed with the package: ${installed.packages} packages, ${installed.kilobytes} kB, and its own ${installed.own} kB.`, ''
+  ]
 }
 
 /** Throughput of every case against its reference, as bars with their spread. */

@@ -10,6 +10,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { cases } from './cases.js'
 import { drive } from './client.js'
+import { installed, memory, startUp } from './footprint.js'
 import { report } from './report.js'
 
 const { values } = parseArgs({ options: { rounds: { type: 'string' }, only: { type: 'string' }, 'no-peers': { type: 'boolean', default: false }, quick: { type: 'boolean' }, write: { type: 'boolean', default: false } } })
@@ -24,6 +25,10 @@ for (const [name, settings] of Object.entries(cases)) {
   results.push(await measure(name, settings))
 }
 const outcome = { node: process.version, cpu: cpus()[0].model, cores: cpus().length, rounds, results }
+if (values.only === undefined && !values.quick) {
+  outcome.footprint = { startUp: startUp(), memory: await memory(), installed: installed() }
+  console.log(outcome.footprint)
+}
 if (values.write) report(outcome, `${here}/../../docs`)
 const recorded = values.quick && existsSync(`${here}/recorded.json`) ? JSON.parse(readFileSync(`${here}/recorded.json`, 'utf8')) : null
 if (values.write) writeFileSync(`${here}/recorded.json`, JSON.stringify(Object.fromEntries(results.map(({ name, ours }) => [name, ours.ratio])), null, 2) + '\n')

@@ -4,6 +4,7 @@ import { PassThrough, Readable, Writable } from 'node:stream'
 import { MemoryApiKeyStore } from '../../lib/api-key/memory-store.js'
 import { run } from '../../lib/cli/program.js'
 import type { DatabaseFacts, OpenStore, StoreRequest } from '../../lib/cli/database.js'
+import { openRedis, type OpenRedis } from '../../lib/cli/redis.js'
 import type { World } from '../../lib/cli/world.js'
 import type { ApiKeyStore } from '../../lib/api-key/store.js'
 
@@ -20,6 +21,7 @@ export interface Surroundings {
   facts?: DatabaseFacts
   openStore?: (request: StoreRequest) => Promise<OpenStore>
   timers?: World['timers']
+  openRedis?: () => Promise<OpenRedis>
 }
 
 export interface Ended { code: number, out: string, err: string }
@@ -38,7 +40,8 @@ export async function invoke (args: string[], surroundings: Surroundings = {}): 
     fetch: surroundings.fetch ?? (() => { throw new Error('Nobody is to be asked') }),
     randomBytes,
     timers: surroundings.timers ?? globalThis as unknown as World['timers'],
-    openStore: surroundings.openStore ?? (async () => ({ store, facts: async () => facts, close: async () => {} }))
+    openStore: surroundings.openStore ?? (async () => ({ store, facts: async () => facts, close: async () => {} })),
+    openRedis: surroundings.openRedis ?? (() => openRedis(env, globalThis as unknown as World['timers']))
   })
   return { code, out: stdout.text, err: stderr.text }
 }

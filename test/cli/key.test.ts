@@ -191,6 +191,10 @@ t.test('the schema and the prefix reach the store', async (t) => {
   t.strictSame(requests, [{ schema: 'auth', prefix: 'cf_' }, {}])
 })
 
+t.test('a cursor that no page has answered is refused, and is not the first page', async (t) => {
+  t.match(await ask(['key', 'list', ...tenant, '--cursor', 'garbage']), { code: 2, answer: null, failure: { error: 'usage', message: /^cursor must be/ } })
+})
+
 t.test('a name that would move the cursor or turn the line around is written as an escape', async (t) => {
   const store = new MemoryApiKeyStore()
   const { answer: { keyId } } = await ask(create('--created-by', 'x\u009b2J\u202e'), { store })

@@ -3,8 +3,10 @@ import t from 'tap'
 import pg from 'pg'
 import { execFile } from 'node:child_process'
 import { buildProgram } from './build.js'
-import { postgres, postgresMissing } from '../fixtures/services.js'
+import { forkServer, lastAccepted, warm } from '../fixtures/fork-server.js'
+import { postgres, postgresMissing, redisMissing, redisUrl } from '../fixtures/services.js'
 import { openStore, ownSchema } from '../postgres/open-store.js'
+import { ownName } from '../redis/clients.js'
 import { apiKeyDigest } from '../../lib/api-key/key.js'
 import { Failure } from '../../lib/cli/failure.js'
 import { openPostgres } from '../../lib/cli/database.js'
@@ -70,6 +72,23 @@ t.test('a key lives from migrate to revoke, and an application sees it', { skip 
   t.match(await execute(['key', 'inspect', ...own], { input: made.plaintextKey }), { code: 1, answer: { status: 'revoked', record: { revokedBy: 'ops' } } })
 })
 
+t.test('a key that the program revokes or replaces is refused by every process that has it in its cache, behind a pooler with Redis, within 250 ms', { skip: skip || await redisMissing() }, async (t) => {
+  // No listener: only Redis tells.
+  const config = { schema: ownSchema(t), redisChannel: ownName(), listenerPort: null }
+  const servers = await Promise.all([forkServer(t, config), forkServer(t, config)])
+  for (const server of servers) await until(async () => (await server.state()).healthy === true)
+  const own = ['--tenant', 'ten_A', '--schema', config.schema, '--redis-channel', config.redisChannel]
+  for (const [change, answer] of [['revoke', { outcome: 'revoked' }], ['rotate', { plaintextKey: /^cflo_live_sk_/ }]] as const) {
+    const { keyId, plaintextKey } = (await servers[0].call('POST', '/create', { body: {} })).body as { keyId: string, plaintextKey: string }
+    await Promise.all(servers.map((server) => warm(server, plaintextKey)))
+    const polls = servers.map((server) => lastAccepted(server, plaintextKey))
+    t.match(await execute(['key', change, keyId, ...own], { env: { ...environment, REDIS_URL: redisUrl } }), { code: 0, answer, failure: null })
+    const ended = performance.now()
+    for (const last of await Promise.all(polls)) t.ok(last - ended < 250, `${change}: the last one that was accepted was sent ${Math.round(ended - last)} ms before the program had ended`)
+    for (const server of servers) t.equal((await server.state()).healthy, true, 'the cache was in use')
+  }
+})
+
 t.test('a key is rotated in one step, and all keys of a tenant are revoked', { skip }, async (t) => {
   const schema = ownSchema(t)
   const own = ['--schema', schema, ...tenant]
@@ -119,6 +138,23 @@ t.test('without pg it says what to install, and asks nobody', async (t) => {
   await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, async () => { throw new SyntaxError('broken') }), new SyntaxError('broken'))
 })
 
-async function until (holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => { setImmediate(resolve) })
+t.test('a database that stops answering is not taken for one without tables', async (t) => {
+  let ended = 0
+  class Pool {
+    async query ({ text }: { text: string }) {
+      // As pg says it: without a code.
+      if (text !== 'select 1') throw new Error('Query read timeout')
+      return { rows: [] }
+    }
+
+    async end () { ended++ }
+    async connect () { throw new Error('Nobody connects') }
+  }
+  const silent = async () => ({ default: { Pool, Client: class {} } })
+  await t.rejects(openPostgres({}, { PGHOST: '127.0.0.1' }, silent), new Failure(3, 'database_unavailable', 'The database does not do it: Query read timeout'))
+  t.equal(ended, 1)
+})
+
+async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await holds()) await new Promise((resolve) => { setImmediate(resolve) })
 }

@@ -8,7 +8,7 @@ import fastifyJwt from '@fastify/jwt'
 import fastifyRateLimit from '@fastify/rate-limit'
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
-import { auth, causeflowAuth } from '../../lib/index.js'
+import { MemoryApiKeyStore, auth, causeflowAuth, createApiKey, principalOf } from '../../lib/index.js'
 import { authOptions, bearer, createApp, issueKey, refusalOf, refusals, signed, watchProcess, type Teardown } from '../fixtures/app.js'
 
 const whoami = async (request: { principal: { scheme: string } | null }): Promise<object> => ({ scheme: request.principal?.scheme ?? null })
@@ -181,6 +181,65 @@ for (const order of orders) {
     t.strictSame(statuses, order === 'before' ? [401, 401, 429, 429, 429, 429, 429] : [401, 401, 401, 401, 200, 200, 429])
   })
 }
+
+t.test('a limiter by tenant in preHandler counts each tenant over all of its keys, and no failed attempt; by key it counts each key', async (t) => {
+  for (const [by, expected] of [['tenantId', [200, 200, 429, 429, 200, 401, 200]], ['keyId', [200, 200, 200, 200, 200, 401, 200]]] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(fastifyRateLimit, { global: false })
+    await app.register(causeflowAuth, { apiKey: { store: new MemoryApiKeyStore() }, default: auth.apiKey() })
+    app.addHook('preHandler', app.rateLimit({ max: 2, timeWindow: 60_000, keyGenerator: (request) => principalOf(request, 'apiKey')[by] }))
+    app.get('/', async () => 'in')
+    const make = async (tenantId: string) => (await app.causeflowAuth.apiKeys.create({ tenantId, name: 'k' })).plaintextKey
+    const [one, two, foreign] = [await make('ten_A'), await make('ten_A'), await make('ten_B')]
+    const statuses: number[] = []
+    for (const key of [one, one, two, two, foreign, 'guessed', foreign]) statuses.push((await app.inject({ url: '/', headers: { 'x-api-key': key } })).statusCode)
+    t.strictSame(statuses, expected, by)
+    t.equal((await app.inject({ url: '/', headers: { 'x-api-key': one } })).statusCode, 429)
+  }
+})
+
+t.test('failed attempts are limited by address, before any key is looked at; requests that are let in are not counted', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyRateLimit, { global: false })
+  const failures = app.createRateLimit({ max: 3, timeWindow: 60_000 })
+  app.addHook('onRequest', async (request, reply) => {
+    const limit = await failures(request, { increment: false })
+    if (!limit.isAllowed && limit.remaining === 0) return reply.code(429).send()
+  })
+  app.addHook('onSend', async (request, reply) => { if (reply.statusCode === 401) await failures(request) })
+  let searches = 0
+  class Counting extends MemoryApiKeyStore {
+    override findByDigest (digest: string) {
+      searches++
+      return super.findByDigest(digest)
+    }
+  }
+  await app.register(causeflowAuth, { apiKey: { store: new Counting() }, default: auth.apiKey() })
+  app.get('/', async () => 'in')
+  const { plaintextKey: good } = await app.causeflowAuth.apiKeys.create({ tenantId: 'ten_A', name: 'k' })
+  const ask = async (key: string, remoteAddress = '203.0.113.1') => (await app.inject({ url: '/', headers: { 'x-api-key': key }, remoteAddress })).statusCode
+  const statuses: number[] = []
+  for (const key of [good, good, good, good, 'guessed', createApiKey().key, 'guessed']) statuses.push(await ask(key))
+  t.strictSame(statuses, [200, 200, 200, 200, 401, 401, 401])
+  const before = searches
+  for (const key of [createApiKey().key, good, 'guessed']) t.equal(await ask(key), 429)
+  t.equal(searches, before, 'nobody is asked any more')
+  t.equal(await ask(good, '203.0.113.2'), 200, 'another address is another client')
+})
+
+t.test('of two limiters of @fastify/rate-limit a request passes the first alone', async (t) => {
+  const app = await createApp(t, {
+    before: async (app) => {
+      await app.register(fastifyRateLimit, { global: false })
+      app.addHook('onRequest', app.rateLimit({ max: 100, timeWindow: 60_000 }))
+      app.addHook('preHandler', app.rateLimit({ max: 1, timeWindow: 60_000 }))
+    }
+  })
+  app.get('/', whoami)
+  for (let i = 0; i < 3; i++) t.equal((await app.inject({ url: '/', headers: bearer() })).statusCode, 200)
+})
 
 t.test('where a hook that throws undefined skips our first hook, a stranger is still told nothing of the schema', async (t) => {
   const app = await createApp(t, { before: (app) => app.addHook('onRequest', () => { throw undefined }) }) // eslint-disable-line no-throw-literal -- the attack

@@ -176,6 +176,29 @@ t.test('an early route is decided once the app answers at all: a hook that throw
   t.strictSame(refusalOf(await app.inject({ url: '/x', headers: bearer() })), refusals.undecidable)
 })
 
+for (const where of ['the application', 'a scope without a prefix', 'a scope with a registration above it']) {
+  t.test(`no parser sees the body that a stranger sends to an early route of ${where}, though a hook that throws undefined has skipped ours`, async (t) => {
+    const seen: unknown[] = []
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.addContentTypeParser('application/x-probe', { parseAs: 'buffer' }, (_request, body, done) => { seen.push(body); done(null, body) })
+    const addRoutes = async (scope: FastifyInstance): Promise<void> => {
+      // eslint-disable-next-line no-throw-literal -- the attack
+      scope.addHook('onRequest', () => { throw undefined })
+      scope.post('/x', async () => 'in')
+      scope.route({ method: ['GET', 'DELETE'], url: '/y', handler: async () => 'in' })
+      await scope.register(causeflowAuth, authOptions())
+    }
+    if (where === 'a scope with a registration above it') await app.register(causeflowAuth, authOptions({ default: auth.deny() }))
+    if (where === 'the application') await addRoutes(app)
+    else await app.register(addRoutes)
+    for (const [method, url] of [['POST', '/x'], ['DELETE', '/y']] as const) {
+      t.strictSame(refusalOf(await app.inject({ method, url, payload: 'x', headers: { 'content-type': 'application/x-probe', ...bearer() } })), refusals.undecidable)
+    }
+    t.strictSame(seen, [])
+  })
+}
+
 t.test('a registration in a child scope decides the routes that came before it there, and names those it can know of', async (t) => {
   const log = createLog()
   const app = Fastify({ logger: log.logger })

@@ -22,7 +22,7 @@ t.test('without the tables, check refuses every call with the mend and changes n
   const { record } = newRecord()
   const calls: Array<() => Promise<unknown>> = [() => store.ready(), async () => store.findByDigest(record.digest), () => store.create(record, 1), async () => store.get(record), () => store.touch([{ keyId: 'a', usedAt: record.createdAt }])]
   for (const call of calls) {
-    await t.rejects(call(), { message: /at version 0 and have to be at 1\. Run the SQL of migrationsSql\(\), or use migrate: 'auto'/ })
+    await t.rejects(call(), { code: 'AUTH_CONFIG_STORE', message: /at version 0 and have to be at 1\. Run the SQL of migrationsSql\(\), or use migrate: 'auto'/ })
   }
   t.strictSame((await pool.query('select to_regnamespace($1) as found', [schema])).rows, [{ found: null }])
   await pool.query(migrationsSql({ schema }))

@@ -10,6 +10,8 @@ export interface PrivateCluster {
   /** Every process of the server stops where it is, as on a machine that hangs: sockets stay open and nothing answers. */
   stop (): void
   go (): void
+  /** Kills every process of the server, as when a machine is switched off and on again, and starts it anew. */
+  crash (): Promise<void>
 }
 
 /** Where the programs of PostgreSQL are; null: they are not on this machine. */
@@ -29,23 +31,41 @@ export async function privateCluster (t: Test, programs: string): Promise<Privat
   if (identity.uid !== undefined) chownSync(data, identity.uid, identity.gid)
   const port = await freePort()
   execFileSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], { ...identity, cwd: data, stdio: 'ignore' })
-  const server = spawn(join(programs, 'postgres'), ['-D', data, '-p', `${port}`, '-k', data, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'], { ...identity, cwd: data, stdio: 'ignore' })
-  const ended = new Promise((resolve) => server.on('exit', resolve))
-  const signal = (name: 'SIGSTOP' | 'SIGCONT'): void => {
-    for (const pid of [server.pid as number, ...childrenOf(server.pid as number)]) {
-      try {
-        process.kill(pid, name)
-      } catch {
-        // It has just ended by itself.
-      }
+  const start = () => {
+    const server = spawn(join(programs, 'postgres'), ['-D', data, '-p', `${port}`, '-k', data, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'], { ...identity, cwd: data, stdio: 'ignore' })
+    return { server, ended: new Promise((resolve) => server.on('exit', resolve)) }
+  }
+  let { server, ended } = start()
+  const send = (pid: number, name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void => {
+    try {
+      process.kill(pid, name)
+    } catch {
+      // It has just ended by itself.
     }
+  }
+  const signal = (name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void => {
+    const first = server.pid as number
+    // Stopped before they are counted, or it could start one more meanwhile.
+    send(first, 'SIGSTOP')
+    for (const pid of [...childrenOf(first), first]) send(pid, name)
   }
   t.teardown(async () => {
     signal('SIGCONT')
     server.kill('SIGINT')
     await ended
   })
-  return { port, stop: () => signal('SIGSTOP'), go: () => signal('SIGCONT') }
+  return {
+    port,
+    stop: () => signal('SIGSTOP'),
+    go: () => signal('SIGCONT'),
+    async crash () {
+      signal('SIGKILL')
+      await ended
+      const again = start()
+      server = again.server
+      ended = again.ended
+    }
+  }
 }
 
 function idOf (flag: string): number {

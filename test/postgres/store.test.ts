@@ -73,6 +73,7 @@ t.test('what text cannot hold is not found, is no fault, and never becomes anoth
   for (const tenantId of ['ten_\ud800', 'ten_\0']) {
     t.equal(await store.get({ tenantId, keyId: record.keyId }), null)
     t.strictSame(await store.list({ tenantId, cursor: null, limit: 5 }), { records: [], cursor: null })
+    t.equal(await store.list({ tenantId, cursor: record.keyId, limit: 5 }), 'invalid-cursor')
     t.equal(await store.revoke({ tenantId, keyId: record.keyId, at, by: null }), 'not-found')
     t.strictSame(await store.revokeAll({ tenantId, createdBefore: null, at, by: null }), [])
     await t.rejects(store.create(newRecord({ tenantId }).record, Infinity), TypeError)

@@ -1,6 +1,6 @@
 /** What every replay store must do. A store's own test calls this. */
 import type { Test } from 'tap'
-import type { ReplayStore } from '../../lib/webhook/replay.js'
+import type { ReplayStore } from '../../lib/index.js'
 
 export interface ReplayContractSubject {
   store: ReplayStore

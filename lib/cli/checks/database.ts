@@ -6,14 +6,13 @@ import { exit } from '../exit-code.js'
 import { failureOf } from '../failure.js'
 import type { World } from '../world.js'
 import { finding, type Finding } from './finding.js'
+import { hearingLimit, hears } from './hearing.js'
 
 /** Milliseconds that a request with a key may well wait. */
 const slowLookup = 100
-/** Milliseconds. How long the channel may take to hear itself, with a connection that has to be made first. */
-const hearingLimit = 5000
-const pause = 10
 
-export async function checkDatabase (request: StoreRequest, world: Pick<World, 'env' | 'openStore' | 'randomBytes' | 'timers'>): Promise<Finding[]> {
+/** `overRedis`: changes are heard there, so that nothing is lost where the database does not tell of them. */
+export async function checkDatabase (request: StoreRequest, overRedis: boolean, world: Pick<World, 'env' | 'openStore' | 'randomBytes' | 'timers'>): Promise<Finding[]> {
   if (!isDatabaseConfigured(world.env)) return [finding('store', 'not-asked', 'No database is named: set DATABASE_URL or PGHOST to have it looked at')]
   let opened: OpenStore
   try {
@@ -23,7 +22,7 @@ export async function checkDatabase (request: StoreRequest, world: Pick<World, '
     return [finding('store', exitCode === exit.unavailable ? 'unreachable' : 'wrong', message, mend)]
   }
   try {
-    return [await checkStore(opened, world), await checkChannel(opened, world)]
+    return [await checkStore(opened, world), await checkChannel(opened, overRedis, world)]
   } catch (error) {
     const { message, mend } = failureOf(error)
     return [finding('store', 'unreachable', message, mend)]
@@ -46,18 +45,16 @@ async function checkStore ({ store, facts }: OpenStore, { randomBytes, timers }:
   return finding('store', 'well', detail)
 }
 
-async function checkChannel ({ store: { invalidation } }: OpenStore, { timers }: Pick<World, 'timers'>): Promise<Finding> {
+async function checkChannel ({ store: { invalidation } }: OpenStore, overRedis: boolean, world: Pick<World, 'timers'>): Promise<Finding> {
   if (invalidation === undefined) return finding('channel', 'warning', 'The store has no channel: every request asks it', 'Give the store a listener')
   const end = invalidation.subscribe({ onInvalidated () {}, onReset () {} })
   try {
-    for (let waited = 0; !invalidation.healthy; waited += pause) {
-      if (waited >= hearingLimit) {
-        return finding('channel', 'wrong', `What is sent through the pool was not heard in ${hearingLimit / 1000} s: no key is cached, and every request asks the database`,
-          'Listen on a connection of its own to the server itself, not to a pooler in transaction mode: name it in DATABASE_LISTEN_URL here, and in the store\'s listener')
-      }
-      await new Promise<void>((resolve) => { timers.setTimeout(resolve, pause) })
-    }
-    return finding('channel', 'well', 'Changes are heard: what was sent through the pool came back')
+    if (await hears(invalidation, world)) return finding('channel', 'well', 'Changes are heard: what was sent through the pool came back')
+    const detail = `What is sent through the pool was not heard in ${hearingLimit} s`
+    const mend = 'Listen on a connection of its own to the server itself, not to a pooler in transaction mode: name it in DATABASE_LISTEN_URL here, and in the store\'s listener'
+    return overRedis
+      ? finding('channel', 'warning', `${detail}; over Redis it is`, `Nothing, where the application tells of changes over Redis. ${mend}`)
+      : finding('channel', 'wrong', `${detail}: no key is cached, and every request asks the database`, mend)
   } finally {
     end()
   }

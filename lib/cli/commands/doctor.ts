@@ -4,31 +4,37 @@ import { addCommand, answer, type Seat } from '../command.js'
 import { checkDatabase } from '../checks/database.js'
 import { finding, type Finding } from '../checks/finding.js'
 import { checkIssuer } from '../checks/issuer.js'
+import { checkRedis } from '../checks/redis.js'
 import { checkFastify, checkNode, checkSealingKeys } from '../checks/runtime.js'
 import { databaseHelp, storeRequest, withDatabase, type DatabaseOptions } from '../database.js'
 import { exit, type ExitCode } from '../exit-code.js'
 import { failureOf } from '../failure.js'
 import { readIssuer, withIssuer, type IssuerOptions } from '../issuer.js'
 import { printable } from '../printable.js'
+import { redisHelp, withRedis, type RedisOptions } from '../redis.js'
 import type { World } from '../world.js'
 import { sealingKeysOf } from './key.js'
 
 export function addDoctor (parent: Command, { world, end }: Seat): void {
-  const command = addCommand(parent, 'doctor', 'look at the issuer, the clock, the store and its channel, and tell what mends them', {
+  const command = addCommand(parent, 'doctor', 'look at the issuer, the clock, the store, Redis and the channels, and tell what mends them', {
     notes: [
-      'It changes nothing. With --issuer the key set is read as the plugin reads it, and this clock is compared with the issuer\'s. With a database: its tables, a lookup, and whether changes are heard.',
+      'It changes nothing. With --issuer the key set is read as the plugin reads it, and this clock is compared with the issuer\'s. With a database: its tables, a lookup, and whether changes are heard. With a Redis: whether what is published there is heard, and how soon.',
       databaseHelp,
-      'DATABASE_LISTEN_URL names the server itself where DATABASE_URL names a pooler.'
+      'DATABASE_LISTEN_URL names the server itself where DATABASE_URL names a pooler.',
+      redisHelp
     ],
     examples: ['causeflow-auth doctor --issuer https://acme.clerk.accounts.dev', 'DATABASE_URL=postgres://app@db/app causeflow-auth doctor --json']
   })
   withIssuer(command, 'its keys are fetched and judged')
-    .action(async (options: IssuerOptions & DatabaseOptions & { json?: boolean }) => {
+    .action(async (options: IssuerOptions & DatabaseOptions & RedisOptions & { json?: boolean }) => {
+      const redis = await checkRedis(options, world)
+      const overRedis = redis.length > 1 && redis.every(({ status }) => status === 'well' || status === 'warning')
       const findings = [
         checkNode(process.version),
         await checkFastify(),
         ...await issuerFindings(options, world),
-        ...await checkDatabase(storeRequest(options), world),
+        ...await checkDatabase(storeRequest(options), overRedis, world),
+        ...redis,
         checkSealingKeys(sealingKeysOf(world), world.randomBytes)
       ]
       const code = exitOf(findings)
@@ -36,6 +42,7 @@ export function addDoctor (parent: Command, { world, end }: Seat): void {
       end(code)
     })
   withDatabase(command)
+  withRedis(command)
 }
 
 async function issuerFindings (options: IssuerOptions, world: World): Promise<Finding[]> {

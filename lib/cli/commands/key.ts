@@ -3,18 +3,20 @@ import { Option, type Command } from 'commander'
 import { createApiKeys, type ApiKeys, type IssuedApiKey, type IssuedWebhookSecret } from '../../api-key/manage.js'
 import type { ApiKeyEnvironment } from '../../api-key/key.js'
 import type { ApiKeyRecord } from '../../api-key/record.js'
+import type { ApiKeyStore } from '../../api-key/store.js'
 import { readOptions } from '../../options.js'
 import { addCommand, answer, collect, parsed, readCount, readMoment, remark, type Seat } from '../command.js'
 import { databaseHelp, storeRequest, withDatabase, type DatabaseOptions } from '../database.js'
 import { readDuration } from '../duration.js'
 import { exit } from '../exit-code.js'
 import { Failure, usageFailure } from '../failure.js'
+import { openTeller, redisHelp, withRedis, type RedisOptions } from '../redis.js'
 import { renderPairs, renderTable } from '../table.js'
 import type { World } from '../world.js'
 
 const sealingHelp = 'CAUSEFLOW_SEALING_KEYS holds what seals webhook secrets at rest, the same keys as the application\'s sealingKeys: 32 bytes each in base64 or hex, separated by commas, the newest first. Without it keys get no webhook secret.'
 
-interface KeyOptions extends DatabaseOptions { json?: boolean, tenant: string, quota?: number }
+interface KeyOptions extends DatabaseOptions, RedisOptions { json?: boolean, tenant: string, quota?: number }
 
 export function addKeyCommands (parent: Command, { world, end }: Seat): void {
   addCreate()
@@ -24,7 +26,7 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
 
   function addCreate (): void {
     const command = addCommand(parent, 'create', 'make a key and show it, this once', {
-      notes: [databaseHelp, sealingHelp],
+      notes: [databaseHelp, redisHelp, sealingHelp],
       examples: [
         'causeflow-auth key create --tenant ten_ACME --name Datadog --scope report:read',
         'causeflow-auth key create --tenant ten_ACME --name CI --environment test --expires-in 30d --json'
@@ -41,7 +43,8 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
       .option('--quota <count>', 'active keys that the tenant may have; use what the application uses (default: 5)', parsed(readCount))
       .action(async (options: KeyOptions & { name: string, scope?: string[], environment: ApiKeyEnvironment, expiresIn?: number, expiresAt?: number, createdBy?: string, metadata?: Record<string, unknown> }) => {
         const expires = options.expiresAt ?? (options.expiresIn === undefined ? null : world.clock() + options.expiresIn * 1000)
-        const issued = await withKeys(options, (keys) => keys.create({
+        // That it was not told is no failure: a process that has refused this key before it was made asks again within a second.
+        const { outcome: issued } = await changeKeys(options, (keys) => keys.create({
           tenantId: options.tenant,
           name: options.name,
           scopes: options.scope,
@@ -54,6 +57,7 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
         end(exit.done)
       })
     withDatabase(command)
+    withRedis(command)
   }
 
   function addList (): void {
@@ -78,7 +82,7 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
 
   function addRevoke (): void {
     const command = addCommand(parent, 'revoke', 'end a key, or every key of a tenant', {
-      notes: ['It works nowhere from then on and cannot be brought back. A key that is revoked already is no failure.', databaseHelp],
+      notes: ['It works nowhere from then on and cannot be brought back. A key that is revoked already is no failure, and is told again.', databaseHelp, redisHelp],
       examples: [
         'causeflow-auth key revoke key_01HX9VTPQR3KF8MZWBYD5N6JCE --tenant ten_ACME --by ops@example.com',
         'causeflow-auth key revoke --all --created-before 2026-01-01T00:00:00Z --tenant ten_ACME'
@@ -92,25 +96,28 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
         if ((keyId === undefined) === (options.all !== true)) throw usageFailure('Name one key, or give --all')
         if (options.createdBefore !== undefined && options.all !== true) throw usageFailure('--created-before goes with --all')
         if (keyId === undefined) {
-          const keyIds = await withKeys(options, (keys) => keys.revokeAll({
+          const { outcome: keyIds, untold } = await changeKeys(options, (keys) => keys.revokeAll({
             tenantId: options.tenant,
             createdBefore: options.createdBefore === undefined ? null : new Date(options.createdBefore),
             revokedBy: options.by
           }))
           answer(world, options, { revoked: keyIds }, () => keyIds.length === 0 ? 'No key was left to revoke\n' : keyIds.map((id) => `${id} is revoked\n`).join(''))
+          requireTold(untold, again)
           return end(exit.done)
         }
-        const outcome = await withKeys(options, (keys) => keys.revoke({ tenantId: options.tenant, keyId, revokedBy: options.by }))
+        const { outcome, untold } = await changeKeys(options, (keys) => keys.revoke({ tenantId: options.tenant, keyId, revokedBy: options.by }))
         if (outcome === 'not-found') throw notFound(options)
         answer(world, options, { keyId, outcome }, () => `${keyId} ${outcome === 'revoked' ? 'is revoked' : 'was revoked before'}\n`)
+        requireTold(untold, again)
         end(exit.done)
       })
     withDatabase(command)
+    withRedis(command)
   }
 
   function addRotate (): void {
     const command = addCommand(parent, 'rotate', 'replace a key, or its webhook secret, and show the new one, this once', {
-      notes: ['The new key has the name, scopes, environment and length of life of the old one.', databaseHelp, sealingHelp],
+      notes: ['The new key has the name, scopes, environment and length of life of the old one.', databaseHelp, redisHelp, sealingHelp],
       examples: [
         'causeflow-auth key rotate key_01HX9VTPQR3KF8MZWBYD5N6JCE --tenant ten_ACME --overlap 24h',
         'causeflow-auth key rotate key_01HX9VTPQR3KF8MZWBYD5N6JCE --tenant ten_ACME --webhook-secret --overlap 1h'
@@ -122,16 +129,18 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
       .option('--by <who>', 'who replaces it, for the record')
       .action(async (keyId: string, options: KeyOptions & { overlap?: number, webhookSecret?: boolean, by?: string }) => {
         const name = { tenantId: options.tenant, keyId, overlap: options.overlap }
-        const issued = await withKeys<IssuedApiKey | IssuedWebhookSecret | 'conflict' | 'not-found'>(options, (keys) => (
+        const { outcome: issued, untold } = await changeKeys<IssuedApiKey | IssuedWebhookSecret | 'conflict' | 'not-found'>(options, (keys) => (
           options.webhookSecret === true ? keys.rotateWebhookSecret(name) : keys.rotate({ ...name, rotatedBy: options.by })))
         if (issued === 'not-found') throw notFound(options)
         if (issued === 'conflict') {
           throw new Failure(exit.refused, 'conflict', 'The key is not active, is replaced already, or has itself replaced a key that still works', 'See causeflow-auth key list, and revoke the key that still works first')
         }
         show(issued, options)
+        requireTold(untold, options.webhookSecret === true || (options.overlap ?? 0) > 0 ? waits : `Once Redis answers, run causeflow-auth key revoke ${keyId}: it is revoked already, and that is told`)
         end(exit.done)
       })
     withDatabase(command)
+    withRedis(command)
   }
 
   function show (issued: IssuedApiKey | IssuedWebhookSecret, options: KeyOptions): void {
@@ -141,11 +150,22 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
     remark(world, options, 'Keep it now: it cannot be shown again.')
   }
 
-  async function withKeys<T> (options: KeyOptions, work: (keys: ApiKeys) => Promise<T>): Promise<T> {
+  /** Changes keys, and tells of it over Redis where one is named; `untold` says why it could not. */
+  async function changeKeys<T> (options: KeyOptions, work: (keys: ApiKeys) => Promise<T>): Promise<{ outcome: T, untold: string | null }> {
+    const teller = await openTeller(options, world)
+    try {
+      const outcome = await withKeys(options, work, teller?.tellOf)
+      return { outcome, untold: teller?.untold() ?? null }
+    } finally {
+      teller?.close()
+    }
+  }
+
+  async function withKeys<T> (options: KeyOptions, work: (keys: ApiKeys) => Promise<T>, tellOf = (store: ApiKeyStore) => store): Promise<T> {
     const sealingKeys = sealingKeysOf(world)
     const opened = await world.openStore(storeRequest(options))
     try {
-      const { apiKey } = readOptions({ apiKey: { store: opened.store, ...sealingKeys.length > 0 && { sealingKeys }, ...options.quota !== undefined && { quota: options.quota } } })
+      const { apiKey } = readOptions({ apiKey: { store: tellOf(opened.store), ...sealingKeys.length > 0 && { sealingKeys }, ...options.quota !== undefined && { quota: options.quota } } })
       if (apiKey === null) throw new TypeError('API keys are configured')
       return await work(createApiKeys(apiKey, { clock: world.clock, randomBytes: world.randomBytes, timers: world.timers }))
     } catch (error) {
@@ -156,6 +176,15 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
       await opened.close()
     }
   }
+}
+
+const again = 'Run it again once Redis answers: what is revoked already is told again'
+const waits = 'They hear of the new one when what they hold has reached the end of its ttl, 30 s by default'
+
+/** Ends with a failure where the change was not told. What was changed has been answered before: a new key is shown only once. */
+function requireTold (untold: string | null, mend: string): void {
+  if (untold === null) return
+  throw new Failure(exit.unavailable, 'not_told', `It is done in the database, and Redis was not told: a process that has the key in its cache may go on by that. ${untold}`, mend)
 }
 
 /** Records one below the other. */

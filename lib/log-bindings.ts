@@ -1,0 +1,36 @@
+/** Whose request a log line is about: never an e-mail address, a name or a part of a credential. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Principal } from './principal.js'
+
+/** What a log line says of a principal: the scheme, the tenant, and the subject, the key or the source, by its id. */
+export interface PrincipalBindings {
+  readonly scheme: Principal['scheme']
+  readonly tenantId: string | null
+  /** Of a token. */
+  readonly subject?: string
+  /** Of an API key. */
+  readonly keyId?: string
+  /** Of a webhook: its configured name. */
+  readonly source?: string
+}
+
+/** The bindings of a principal, for a logger, a metric or a span of your own. */
+export function principalBindings (principal: Principal): PrincipalBindings {
+  const { scheme, tenantId } = principal
+  switch (scheme) {
+    case 'jwt': return { scheme, tenantId, subject: principal.subject }
+    case 'apiKey': return { scheme, tenantId, keyId: principal.keyId }
+    case 'webhook': return { scheme, tenantId, source: principal.source }
+  }
+}
+
+/**
+ * A hook for `app.addHook('preValidation', bindPrincipalToLog)`: every later line of a request's log has its principalBindings, Fastify's
+ * own 'request completed' included. In an earlier phase a signed request is not proved yet. It makes a child logger for each request that
+ * has a principal.
+ */
+export function bindPrincipalToLog (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  const { principal } = request
+  if (principal !== null && principal !== undefined) request.log = reply.log = request.log.child(principalBindings(principal))
+  done()
+}
