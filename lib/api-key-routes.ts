@@ -24,7 +24,7 @@ const NewKeySchema = Type.Object({
   name: Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]*$' }),
   scopes: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$' }), { maxItems: 100 })),
   environment: Type.Optional(Type.Union([Type.Literal('live'), Type.Literal('test')])),
-  expiresAt: Type.Optional(Type.String({ description: 'ISO 8601, in the future' }))
+  expiresAt: Type.Optional(Type.String({ description: 'ISO 8601 with Z or an offset, in the future' }))
 }, { additionalProperties: false })
 
 const OverlapSchema = Type.Object({

@@ -2,8 +2,9 @@
  * A rule made ready for deciding: its alternatives multiplied out into branches, once, when the app starts.
  * After that a request costs one look-up by what it presented and a walk over a few conditions.
  */
-import { AuthError, configError } from './errors.js'
-import { describeRule, schemesOf, type NamedCheck, type RuleNode } from './rule.js'
+import { configError } from './errors.js'
+import { describeRule, type NamedCheck, type RuleNode } from './rule.js'
+import { selector, type Selection } from './selection.js'
 import type { Scheme } from './principal.js'
 
 /** What a registration has to offer to its rules. */
@@ -69,16 +70,6 @@ export interface Branch {
   readonly boundTo: string | null
 }
 
-/** What the set of kinds presented leads to. */
-export type Selection =
-  | {
-    readonly branches: readonly Branch[]
-    /** The kinds of signature presented, each with the names that a candidate accepts: of refused ones, too, for whose signature it is decides whose refusal is answered. */
-    readonly signatures: ReadonlyArray<{ readonly kind: Extract<Kind, { scheme: 'webhook' }>, readonly names: readonly string[] }>
-    readonly refuse: null
-  }
-  | { readonly branches: null, readonly refuse: (reason: 'absent' | 'issuer-not-accepted') => AuthError }
-
 /** A rule ready for deciding. */
 export interface CompiledRule {
   readonly node: RuleNode
@@ -121,43 +112,6 @@ export function compileRule (node: RuleNode, offer: Offer, place: Place): Compil
     branches,
     select: selector(branches, kinds, node)
   }
-}
-
-/**
- * The parameter names of a route's URL, as find-my-way reads it: a name that is missed here is a tenant that is not
- * compared.
- */
-export function urlParams (url: string): string[] {
-  // An optional parameter is the last one, and its question mark is no part of its name.
-  const path = url.replace(/(\/:[^/()]*?)\?(\/?)/, '$1$2')
-  const names: string[] = []
-  let inSegment = false
-  for (let i = 0; i < path.length; i++) {
-    if (path[i] === '/') inSegment = false
-    // Behind a parameter an asterisk is text until the next slash.
-    if (path[i] === '*' && !inSegment) names.push('*')
-    if (path[i] !== ':') continue
-    // `::` is a literal colon where a name could begin, and nothing special within a name.
-    if (path[i + 1] === ':') { i++; continue }
-    inSegment = true
-    const start = ++i
-    while (i < path.length && !'/-.('.includes(path[i] as string)) i++
-    names.push(path.slice(start, i))
-    if (path[i] === '(') i = endOfExpression(path, i)
-    else i--
-  }
-  return names
-}
-
-/** Where the regular expression that opens here is closed; a colon or an asterisk in it names nothing. */
-function endOfExpression (path: string, opening: number): number {
-  let depth = 0
-  for (let i = opening; i < path.length; i++) {
-    if (path[i] === '\\') i++
-    else if (path[i] === '(') depth++
-    else if (path[i] === ')' && --depth === 0) return i
-  }
-  return path.length
 }
 
 /** Names an issuer where a rule names none. */
@@ -377,48 +331,6 @@ function checkBranch (branch: Branch, offer: Offer, place: Place, rule: string):
     if (step.type !== 'tenant' || step.param === null) continue
     if (!place.params.includes(step.param)) throw configError('route', `${place.label}: .tenant('${step.param}') names no parameter of this URL. ${place.params.length > 0 ? `It has ${list(place.params)}` : 'It has none'}: name one of its own, or use .anyTenant()`)
   }
-}
-
-function selector (branches: readonly Branch[], kinds: readonly Kind[], root: RuleNode): (presented: number) => Selection {
-  const selections = new Map<number, Selection>()
-  return (presented) => {
-    let selection = selections.get(presented)
-    if (selection === undefined) {
-      selection = selectionOf(presented, branches, kinds, root)
-      // A client chooses the set: with many kinds of signature there may be more sets than are worth keeping.
-      if (selections.size < 1024) selections.set(presented, selection)
-    }
-    return selection
-  }
-}
-
-function selectionOf (presented: number, branches: readonly Branch[], kinds: readonly Kind[], root: RuleNode): Selection {
-  const candidates = branches.filter((branch) => branch.kinds === presented)
-  if (candidates.length > 0) {
-    const accepts = (kind: Kind, name: string): boolean => candidates.some(({ leaves }) => leaves.some((leaf) => leaf.kind === kind && leaf.names.includes(name)))
-    const signatures = kinds.filter((kind) => kind.scheme === 'webhook').filter(({ bit }) => (presented & bit) !== 0)
-      .map((kind) => ({ kind, names: kind.names.filter((name) => accepts(kind, name)) }))
-    return { branches: candidates, signatures, refuse: null }
-  }
-  // Asking for nothing is not having all one needs: an optional rule with half of a pair presented lacks the other half.
-  if (branches.some((branch) => branch.kinds !== 0 && (branch.kinds & presented) === branch.kinds)) {
-    return { branches: null, refuse: () => new AuthError('AUTH_CREDENTIAL_AMBIGUOUS', 'ambiguous') }
-  }
-  const code = missingCode(presented, branches, kinds)
-  const schemes = [...schemesOf(root)]
-  return { branches: null, refuse: (reason) => new AuthError(code, reason, { schemes }) }
-}
-
-/** What is missing: of the first branch that takes all that was presented, the first kind in the order token, key, signature. */
-function missingCode (presented: number, branches: readonly Branch[], kinds: readonly Kind[]): 'AUTH_CREDENTIAL_MISSING' | 'AUTH_API_KEY_MISSING' | 'AUTH_SIGNATURE_MISSING' {
-  const lacking = branches.filter((branch) => branch.kinds !== 0 && (branch.kinds & presented) === presented)
-  const compatible = lacking.length > 0 ? lacking : branches.filter((branch) => branch.kinds !== 0)
-  const firsts = new Set(compatible.map((branch) => kinds.find(({ bit }) => (branch.kinds & bit) !== 0 && (presented & bit) === 0)?.scheme))
-  // With nothing presented and several ways in, no single credential is the missing one.
-  const scheme = presented === 0 && firsts.size > 1 ? 'jwt' : [...firsts][0]
-  if (scheme === 'apiKey') return 'AUTH_API_KEY_MISSING'
-  if (scheme === 'webhook') return 'AUTH_SIGNATURE_MISSING'
-  return 'AUTH_CREDENTIAL_MISSING'
 }
 
 function list (names: readonly string[]): string {

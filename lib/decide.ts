@@ -4,8 +4,9 @@
  * where a verifier or a check had to wait.
  */
 import { AuthError } from './errors.js'
-import type { Branch, CompiledRule, Kind, Selection, Step } from './compiled-rule.js'
+import type { Branch, CompiledRule, Kind, Step } from './compiled-rule.js'
 import type { ApiKeyPrincipal, JwtPrincipal, Principal, Scheme, WebhookPrincipal } from './principal.js'
+import type { Selection } from './selection.js'
 
 /** What a request presented, of the kinds that the rule mentions. */
 export interface Presented {

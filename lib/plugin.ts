@@ -91,10 +91,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
     const record = recordRoute(this, route)
     const { websocket, wsHandler } = route as { websocket?: boolean, wsHandler?: unknown }
-    // It would hand our handler a socket in place of a request, and leave the connection of each upgrade that we refuse open for ever.
-    if (!socketsCameFirst && (websocket === true || wsHandler !== undefined) && this.hasDecorator('websocketServer')) {
-      throw configError('route', `${labelOf(route.method, route.url)}: @fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first`)
-    }
+    if (websocket === true || wsHandler !== undefined) refuseLateSockets(this, `${labelOf(route.method, route.url)}: `)
     records.push(record)
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
@@ -103,7 +100,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   })
 
   fastify.addHook('onReady', async function () {
-    if (!socketsCameFirst && fastify.hasDecorator('websocketServer')) throw configError('registration', '@fastify/websocket is registered after causeflowAuth, where it cannot close the connections of upgrades that are refused. Register @fastify/websocket first')
+    refuseLateSockets(fastify)
     for (const record of records) compileRecord(record)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
@@ -126,18 +123,14 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     // An earlier hook may have ended the phase of ours: then no parser gets to see what a stranger sent.
     const state = stateOf(request)
     if (state[kProved] || state[kBody]) return done()
-    const plan = planOf(request)
-    if (plan === null) return done()
-    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+    refuseUndecided(request, reply, done)
   })
   fastify.addHook('preValidation', function causeflowAuthProved (request, reply, done) {
     const state = stateOf(request)
     // A GET may have a body, and no parser has come by to take the label off.
     state[kBody]?.relabelled.restore()
     if (state[kProved]) return done()
-    const plan = planOf(request)
-    if (plan === null) return done()
-    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+    refuseUndecided(request, reply, done)
   })
   fastify.addHook('onError', function causeflowAuthError (request, reply, error, done) {
     // Those of guards and of principalOf() come without.
@@ -151,6 +144,22 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     }
     done()
   })
+
+  /**
+   * Behind us @fastify/websocket would hand our handler a socket in place of a request, and leave the connection of each upgrade that
+   * we refuse open for ever, on routes without a socket too.
+   */
+  function refuseLateSockets (instance: FastifyInstance, where = ''): void {
+    if (socketsCameFirst || !instance.hasDecorator('websocketServer')) return
+    throw configError('registration', `${where}@fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first`)
+  }
+
+  /** Refuses a request that should have been decided by now; one that is another registration's goes on. */
+  function refuseUndecided (request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const plan = planOf(request)
+    if (plan === null) return done()
+    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+  }
 
   /** The plan by which a request is decided; null where there is no route, or another registration decides it. */
   function planOf (request: FastifyRequest): Plan | AuthError | null {

@@ -1,9 +1,10 @@
 /** What is known of a route: the rule it states, and the plan by which its requests are decided. */
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { urlParams, type CompiledRule } from './compiled-rule.js'
+import type { CompiledRule } from './compiled-rule.js'
 import { configError } from './errors.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
 import { nodeOf, type AuthRule } from './rule.js'
+import { urlParams } from './url-params.js'
 
 /** The hooks of a route in which a guard protects nothing. */
 const lateHooks = ['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const

@@ -2,7 +2,8 @@
 // sentences and not from the code: on trees, with sets of names, and without a bit.
 import t from 'tap'
 import fc from 'fast-check'
-import { compileRule, urlParams, type CompiledRule, type Offer } from '../lib/compiled-rule.js'
+import { compileRule, type CompiledRule, type Offer } from '../lib/compiled-rule.js'
+import { urlParams } from '../lib/url-params.js'
 import { decide, type Presented } from '../lib/decide.js'
 import { AuthError, isAuthError } from '../lib/errors.js'
 import { auth, nodeOf, type AuthRule, type CredentialRule, type IdentityRule, type TokenOrKeyRule } from '../lib/rule.js'

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { compileRule, urlParams, type CompiledRule, type Offer } from '../lib/compiled-rule.js'
+import { compileRule, type CompiledRule, type Offer } from '../lib/compiled-rule.js'
+import { urlParams } from '../lib/url-params.js'
 import { decide, type Presented } from '../lib/decide.js'
 import { AuthError } from '../lib/errors.js'
 import { auth, nodeOf, type AuthRule } from '../lib/rule.js'

@@ -9,7 +9,7 @@ const repository = `${import.meta.dirname}/../..`
 export const parts = {
   decide: { mutate: ['lib/decide.ts'], tests: ['test/decide.test.ts', 'test/decide.property.test.ts'], runs: 600 },
   rule: { mutate: ['lib/rule.ts'], tests: ['test/rule.test.ts', 'test/compiled-rule.test.ts'] },
-  'compiled-rule': { mutate: ['lib/compiled-rule.ts'], tests: ['test/compiled-rule.test.ts', 'test/decide.test.ts', 'test/decide.property.test.ts'], runs: 600 },
+  'compiled-rule': { mutate: ['lib/compiled-rule.ts', 'lib/selection.ts', 'lib/url-params.ts'], tests: ['test/compiled-rule.test.ts', 'test/url-params.test.ts', 'test/decide.test.ts', 'test/decide.property.test.ts'], runs: 600 },
   // oracle.test.ts compares with another implementation: thousands of signatures for each mutant.
   jwt: { mutate: below('lib/jwt', '.ts'), tests: below('test/jwt', '.test.ts', 'oracle') },
   // flood.test.ts measures memory, and this process is not for that.

@@ -102,9 +102,18 @@ t.test('after the plugin: the route of a socket does not start, and the error na
         if (inChild) await scope.register(websocket)
         scope.get('/page', async () => 'a page')
         scope.route({ method: 'GET', url: '/socket', ...route } as RouteOptions)
-      }), { code: 'AUTH_CONFIG_ROUTE', message: 'GET /socket: @fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first' })
+      }), { code: 'AUTH_CONFIG_REGISTRATION', message: 'GET /socket: @fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first' })
     }
   }
+})
+
+t.test('after the plugin, and no route of a socket: it does not start either, for refused upgrades of other routes would stay open', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(causeflowAuth, authOptions())
+  await app.register(websocket)
+  app.get('/page', async () => 'a page')
+  await t.rejects(async () => { await app.ready() }, { code: 'AUTH_CONFIG_REGISTRATION', message: '@fastify/websocket is registered after causeflowAuth, where it cannot close the connections that are refused. Register @fastify/websocket first' })
 })
 
 t.test('before the plugin, and the plugin once more in a child scope: the child\'s sockets are decided by the child\'s default', async (t) => {
