@@ -232,6 +232,31 @@ t.test('a forged token that shares all but its signature with a cached one is no
   t.equal(await present(verifier, forged), 'AUTH_TOKEN_INVALID signature')
 })
 
+t.test('a cached token vouches for its whole text alone: with its signature, or the end of it, behind another header or payload, or behind junk, a token is verified anew', async (t) => {
+  const secret = 'a secret of more than thirty-two bytes'
+  for (const [sourceKeys, algorithms, good] of [[keys, ['RS256'], token()], [{ from: 'secret', secret }, ['HS256'], mint({ alg: 'HS256' }, claims(), secret)]] as const) {
+    const verifier = await verifierOf({ keys: sourceKeys, algorithms: [...algorithms] })
+    t.match(await present(verifier, good), { subject: 'usr_1' })
+    const [head, body, signature] = good.split('.') as [string, string, string]
+    const admin = encode(claims({ sub: 'usr_2', tenant_id: 'ten_2' }))
+    const others = [
+      `${head}.${admin}.${signature}`,
+      `${encode(header({ alg: algorithms[0], x: 1 }))}.${body}.${signature}`,
+      `${head}.${body}.${signature[0] === 'A' ? 'B' : 'A'}${signature.slice(1)}`,
+      `${head}.${admin}.AAAA${signature}`,
+      `${head}.${body}.${signature.slice(-43)}AAAA`,
+      `x${good}`,
+      `.${good}`
+    ]
+    for (const one of others) {
+      t.equal(verifier.recall(one), null, one.slice(-60))
+      t.match(await present(verifier, one), /^AUTH_TOKEN_(?:INVALID|MALFORMED) /, one.slice(-60))
+    }
+    for (const end of [signature, signature.slice(-43), `.${signature}`]) t.equal(verifier.recall(end), null, end)
+    t.ok(verifier.recall(good), 'and it is remembered still')
+  }
+})
+
 t.test('the cache is bounded, and can be left out', async (t) => {
   const verifier = await verifierOf({ keys, tokenCache: { max: 2 } })
   const tokens = [1, 2, 3].map((jti) => token({ jti }))
