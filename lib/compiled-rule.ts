@@ -79,6 +79,7 @@ export interface CompiledRule {
   readonly kinds: readonly Kind[]
   /** The bits of the issuers, by name. */
   readonly issuerBits: ReadonlyMap<string, number>
+  readonly tokenBits: number
   readonly keyBit: number
   readonly webhookBits: number
   readonly webhookKinds: ReadonlyArray<Extract<Kind, { scheme: 'webhook' }>>
@@ -91,7 +92,7 @@ export interface CompiledRule {
 export function compileRule (node: RuleNode, offer: Offer, place: Place): CompiledRule {
   const words = describeRule(node)
   if (node.type === 'public' || node.type === 'deny') {
-    return { node, words, standing: node.type, kinds: [], issuerBits: new Map(), keyBit: 0, webhookBits: 0, webhookKinds: [], branches: [], select: () => ({ branches: [], signatures: [], refuse: null }) }
+    return { node, words, standing: node.type, kinds: [], issuerBits: new Map(), tokenBits: 0, keyBit: 0, webhookBits: 0, webhookKinds: [], branches: [], select: () => ({ branches: [], signatures: [], refuse: null }) }
   }
   const kinds = kindsOf(node, offer, place)
   const branches = expand(node, { offer, place, kinds })
@@ -106,12 +107,17 @@ export function compileRule (node: RuleNode, offer: Offer, place: Place): Compil
     standing: 'examined',
     kinds,
     issuerBits: new Map(kinds.flatMap((kind) => kind.scheme === 'jwt' ? [[kind.issuer, kind.bit] as const] : [])),
-    keyBit: kinds.find(({ scheme }) => scheme === 'apiKey')?.bit ?? 0,
-    webhookBits: kinds.reduce((bits, { scheme, bit }) => scheme === 'webhook' ? bits | bit : bits, 0),
+    tokenBits: bitsOf(kinds, 'jwt'),
+    keyBit: bitsOf(kinds, 'apiKey'),
+    webhookBits: bitsOf(kinds, 'webhook'),
     webhookKinds: kinds.filter((kind) => kind.scheme === 'webhook'),
     branches,
     select: selector(branches, kinds, node)
   }
+}
+
+function bitsOf (kinds: readonly Kind[], wanted: Scheme): number {
+  return kinds.reduce((bits, { scheme, bit }) => scheme === wanted ? bits | bit : bits, 0)
 }
 
 /** Names an issuer where a rule names none. */

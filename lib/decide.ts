@@ -59,7 +59,7 @@ export function decide (rule: CompiledRule, presented: Presented): Proof | Pendi
   const { kinds } = presented
   const evidence: Evidence = { token: null, apiKey: null, signatures: null }
   // The token first: a key is not looked up for a request whose token is bad.
-  if ((kinds & tokenBits(rule)) !== 0) {
+  if ((kinds & rule.tokenBits) !== 0) {
     const token = presented.token()
     if (isPromise(token)) return token.then((proved) => { evidence.token = proved; return proveKey(rule, presented, evidence) })
     evidence.token = token
@@ -82,11 +82,6 @@ interface OpenedKind {
 }
 
 type WebhookKind = Extract<Kind, { scheme: 'webhook' }>
-
-function tokenBits (rule: CompiledRule): number {
-  // Issuers have the lowest bits.
-  return (1 << rule.issuerBits.size) - 1
-}
 
 function proveKey (rule: CompiledRule, presented: Presented, evidence: Evidence): Proof | Pending | Promise<Proof | Pending> {
   if ((presented.kinds & rule.keyBit) !== 0) {

@@ -51,7 +51,7 @@ export class Presentation implements Presented {
     }
     const { keySource } = verifiers
     const takesKey = rule.keyBit !== 0 && keySource !== null
-    if ((rule.issuerBits.size > 0 || (takesKey && keySource.bearer)) && headers.authorization !== undefined) {
+    if ((rule.tokenBits !== 0 || (takesKey && keySource.bearer)) && headers.authorization !== undefined) {
       this.#readAuthorization(rule, headers.authorization, takesKey)
     }
     if (takesKey) this.#readKey(rule, keySource)
@@ -103,7 +103,7 @@ export class Presentation implements Presented {
     try {
       credential = readBearer(authorization)
     } catch (error) {
-      if (rule.issuerBits.size > 0) this.badToken = asRefusal(error)
+      if (rule.tokenBits !== 0) this.badToken = asRefusal(error)
       return
     }
     if (credential === null) return
@@ -114,7 +114,7 @@ export class Presentation implements Presented {
       }
       return
     }
-    if (rule.issuerBits.size > 0) this.#readToken(rule, credential)
+    if (rule.tokenBits !== 0) this.#readToken(rule, credential)
   }
 
   #readToken (rule: CompiledRule, credential: string): void {

@@ -106,6 +106,9 @@ export function freezePrincipal<P extends Principal> (principal: P): P {
 export function deepFreeze<T> (value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   Object.freeze(value)
-  for (const key of Reflect.ownKeys(value)) deepFreeze((value as Record<PropertyKey, unknown>)[key])
+  for (const key of Object.keys(value)) {
+    const member = (value as Record<string, unknown>)[key]
+    if (typeof member === 'object' && member !== null) deepFreeze(member)
+  }
   return value
 }

@@ -24,11 +24,13 @@ export interface ProvedKey {
 }
 
 /** Why a digest opens nothing. */
-export type KeyRefusal = 'unknown' | 'revoked' | 'expired'
+export type KeyRefusal = 'unknown' | 'revoked' | 'expired' | 'environment'
 
 export interface KeyLookup {
   /** The key of a digest or the reason why there is none; throws (or rejects with) AUTH_STORE_UNAVAILABLE. */
   find (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal>
+  /** What is held of a digest and may still be used; undefined where the store has to be asked. */
+  held (digest: string): ProvedKey | KeyRefusal | undefined
   /** The key that proved this very principal; null for an object made elsewhere. */
   keyOf (principal: ApiKeyPrincipal): ProvedKey | null
   /** What is held: active keys, refusals, loads in the air. */
@@ -55,8 +57,8 @@ interface Heard {
   over: boolean
 }
 
-export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' | 'timeLimit'>, tools: Pick<ApiKeyTools, 'clock' | 'timers'>): KeyLookup {
-  const { store, cache, timeLimit } = settings
+export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environments' | 'cache' | 'timeLimit'>, tools: Pick<ApiKeyTools, 'clock' | 'timers'>): KeyLookup {
+  const { store, environments, cache, timeLimit } = settings
   const { clock, timers } = tools
   const channel = store.invalidation ?? null
 
@@ -146,6 +148,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
     const now = clock()
     const status = apiKeyStatus(record, now)
     if (status !== 'active') return status
+    // The text of a legacy key does not tell its environment, the record does.
+    if (!environments.includes(record.environment)) return 'environment'
     const expiry = record.expiresAt === null ? Infinity : Date.parse(record.expiresAt)
     const key: ProvedKey = {
       record,
@@ -217,6 +221,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'cache' |
 
   return {
     find,
+    held,
     keyOf: (principal) => keys.get(principal) ?? null,
     size: () => ({ proved: proved?.size ?? 0, refused: refused?.size ?? 0, loads: loads.size }),
     close () {

@@ -158,9 +158,9 @@ function createKeySource (settings: TokenIssuerSettings, tools: KeySetTools): Ke
  * copies claims with Object.assign or a merge would take it for the prototype.
  */
 function removeProto (value: object): void {
-  if (Object.hasOwn(value, '__proto__')) Reflect.deleteProperty(value, '__proto__')
   for (const name in value) {
     const member: unknown = (value as Record<string, unknown>)[name]
-    if (typeof member === 'object' && member !== null) removeProto(member)
+    if (name === '__proto__') Reflect.deleteProperty(value, name)
+    else if (typeof member === 'object' && member !== null) removeProto(member)
   }
 }

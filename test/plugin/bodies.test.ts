@@ -324,6 +324,28 @@ t.test('a request without a body never passes a signed route, whatever it is sig
   t.equal(reached, 0)
 })
 
+for (const before of ['nothing', 'a hook']) {
+  t.test(`a signed request of a method whose bodies nobody parses is refused before anybody sees it, where ${before} stands before us`, async (t) => {
+    const app = await createApp(t, { before: (app) => { if (before === 'a hook') app.addHook('onRequest', async () => {}) } })
+    const seen: string[] = []
+    app.addHook('preHandler', async (request) => { seen.push(request.url) })
+    app.addHttpMethod('PROPFIND')
+    app.route({ method: 'PROPFIND' as 'POST', url: '/signed', ...hook, schema: { headers: { type: 'object', required: ['x-wanted'] } }, handler: async () => 'in' })
+    app.route({ method: 'PROPFIND' as 'POST', url: '/kept', config: { rawBody: true }, handler: async ({ rawBody, headers }) => ({ rawBody, type: headers['content-type'] }) })
+    const port = await listen(app)
+    const body = Buffer.from('{"a":1}')
+    const length = { 'content-length': body.length }
+    const refused = await exchange(port, [head('PROPFIND', '/signed', { ...signed(body), ...length }), body])
+    t.strictSame([refused.status, (JSON.parse(refused.body) as { code: string }).code], [401, 'AUTH_SIGNATURE_INVALID'])
+    t.strictSame(seen, [])
+    const kept = await exchange(port, [head('PROPFIND', '/kept', { ...bearer(), ...length, 'content-type': 'text/plain' }), body])
+    t.strictSame(JSON.parse(kept.body), { rawBody: null, type: 'text/plain' }, 'its content type is the client\'s')
+    app.addHttpMethod('PROPFIND', { hasBody: true, overrideExisting: true })
+    const read = await exchange(port, [head('PROPFIND', '/kept', { ...bearer(), ...length, 'content-type': 'text/plain' }), body])
+    t.strictSame(Buffer.from((JSON.parse(read.body) as { rawBody: { data: number[] } }).rawBody.data), body, 'the application may say otherwise at any time')
+  })
+}
+
 t.test('GET and HEAD with a body are decided like any other, and the body is nobody\'s', async (t) => {
   const app = await createApp(t)
   app.get('/', seen)

@@ -249,6 +249,43 @@ t.test('where a hook that throws undefined skips our first hook, a stranger is s
   t.strictSame(refusalOf(await app.inject('/x')), refusals.undecidable)
 })
 
+t.test('a request goes through our later hooks where another hook stands before our first, and only there', async (t) => {
+  const later = async (before?: (app: FastifyInstance) => unknown, child?: (app: FastifyInstance) => unknown): Promise<string[]> => {
+    const app = await createApp(t, before === undefined ? {} : { before })
+    await app.register(async (scope) => {
+      await child?.(scope)
+      scope.get('/x', whoami)
+    })
+    await app.ready()
+    t.strictSame(refusalOf(await app.inject('/x')), refusals.noToken)
+    return [...new Set(app.printRoutes({ includeHooks: true }).match(/causeflowAuth(?:Request|Unparsed|Proved)/g))].sort()
+  }
+  const alone = ['causeflowAuthRequest']
+  const guarded = ['causeflowAuthProved', 'causeflowAuthRequest', 'causeflowAuthUnparsed']
+  const hook = (app: FastifyInstance): unknown => app.addHook('onRequest', async () => {})
+  t.strictSame(await later(), alone)
+  t.strictSame(await later((app) => app.addHook('preParsing', async () => {})), alone)
+  t.strictSame(await later(hook), guarded)
+  t.strictSame(await later((app) => { app.register(async (scope) => { hook(scope) }) }), guarded, 'in an early scope')
+  t.strictSame(await later(undefined, hook), alone, 'a hook in a scope comes behind ours')
+  t.strictSame(await later(undefined, (scope) => scope.register(causeflowAuth, { default: auth.jwt() })), alone, 'ours of another registration is ours')
+  t.strictSame(await later(undefined, async (scope) => { hook(scope); await scope.register(causeflowAuth, { default: auth.jwt() }) }), guarded)
+})
+
+t.test('where the registration is not waited for, a hook written behind it that throws undefined opens nothing', async (t) => {
+  const seen: unknown[] = []
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(causeflowAuth, authOptions())
+  app.addHook('onRequest', () => { throw undefined }) // eslint-disable-line no-throw-literal -- the attack
+  app.addHook('preHandler', async (request) => { seen.push(request.url) })
+  app.addContentTypeParser('application/x-probe', { parseAs: 'buffer' }, (_request, body, done) => { seen.push(body); done(null, body) })
+  app.register(async (scope) => { scope.post('/x', async () => 'in') })
+  t.strictSame(refusalOf(await app.inject({ method: 'POST', url: '/x', payload: 'x', headers: { 'content-type': 'application/x-probe' } })), refusals.noToken)
+  t.strictSame(seen, [])
+  t.equal((await app.inject({ method: 'POST', url: '/x', payload: 'x', headers: { 'content-type': 'application/x-probe', ...bearer() } })).body, 'in')
+})
+
 t.test('@fastify/cors before us answers preflights', async (t) => {
   const app = await createApp(t, { before: (app) => app.register(fastifyCors, { origin: 'https://app.example' }) })
   app.get('/x', whoami)

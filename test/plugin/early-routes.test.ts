@@ -199,6 +199,25 @@ for (const where of ['the application', 'a scope without a prefix', 'a scope wit
   })
 }
 
+t.test('no parser, no schema and no later hook sees a request of an early scope whose own hook throws undefined before ours', async (t) => {
+  const seen: unknown[] = []
+  const { app } = await build(t, (app) => {
+    app.register(async (scope) => {
+      scope.register(async (deep) => {
+        // eslint-disable-next-line no-throw-literal -- the attack
+        deep.addHook('onRequest', () => { throw undefined })
+        deep.addHook('preHandler', async (request) => { seen.push(request.url) })
+        deep.addContentTypeParser('application/x-probe', { parseAs: 'buffer' }, (_request, body, done) => { seen.push(body); done(null, body) })
+        deep.post('/x', { schema: { headers: { type: 'object', required: ['x-wanted'] } } }, async () => { seen.push('handler'); return 'in' })
+      })
+    })
+  })
+  for (const headers of [{}, bearer()]) {
+    t.strictSame(refusalOf(await app.inject({ method: 'POST', url: '/x', payload: 'x', headers: { 'content-type': 'application/x-probe', ...headers } })), refusals.undecidable)
+  }
+  t.strictSame(seen, [])
+})
+
 t.test('a registration in a child scope decides the routes that came before it there, and names those it can know of', async (t) => {
   const log = createLog()
   const app = Fastify({ logger: log.logger })
