@@ -80,6 +80,14 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
     await ask(() => store.invalidation?.publish?.(changes))
   }
 
+  /**
+   * Before a change whose answer is shown once: where nobody can be told, the call fails while nothing has changed, and nothing is lost
+   * that only its answer would have shown.
+   */
+  async function publishAhead ({ keyId }: KeyName): Promise<void> {
+    await publish([{ keyId }])
+  }
+
   function makeSecret (name: KeyName): { webhookSecret: string, sealed: SealedSecret } | null {
     if (sealer === null) return null
     const webhookSecret = `whsec_${Buffer.from(randomBytes(32)).toString('base64')}`
@@ -153,6 +161,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const by = input.rotatedBy ?? null
       const old = await ask(() => store.get(name))
       if (old === null) return 'not-found'
+      await publishAhead(name)
       const now = clock()
       const expiresAt = old.expiresAt === null ? null : iso(now + Date.parse(old.expiresAt) - Date.parse(old.createdAt))
       const { record, issued } = issue({
@@ -178,6 +187,8 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const overlap = readOverlap(input.overlap)
       const secret = makeSecret(name)
       if (secret === null) throw configError('option', 'Webhook secrets are stored sealed: configure a sealing key for this store')
+      if (await ask(() => store.get(name)) === null) return 'not-found'
+      await publishAhead(name)
       const now = clock()
       const at = iso(now)
       const until = iso(now + overlap * 1000)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { randomBytes } from 'node:crypto'
-import type { KeyChange } from '../../lib/api-key/invalidation.js'
+import type { InvalidationChannel, KeyChange } from '../../lib/api-key/invalidation.js'
 import { apiKeyDigest, createApiKey, digestText, parseApiKey } from '../../lib/api-key/key.js'
 import { createApiKeys, type IssuedApiKey } from '../../lib/api-key/manage.js'
 import { MemoryApiKeyStore } from '../../lib/api-key/memory-store.js'
@@ -195,15 +195,16 @@ t.test('where changes must be published, each one is, before it is acknowledged;
   const { keyId } = await keys.create({ tenantId: 'ten_A', name: 'n' })
   t.strictSame(published(), [keyId], 'somebody may have been refused it before it was made')
   await keys.rotateWebhookSecret({ tenantId: 'ten_A', keyId })
-  t.strictSame(published(), [keyId])
+  t.strictSame(published(), [keyId, keyId], 'ahead and afterwards')
   const replacement = await keys.rotate({ tenantId: 'ten_A', keyId }) as IssuedApiKey
-  t.strictSame(published(), [keyId, replacement.keyId])
+  t.strictSame(published(), [keyId, keyId, replacement.keyId])
   await keys.revoke({ tenantId: 'ten_A', keyId: replacement.keyId })
   t.strictSame(published(), [replacement.keyId])
   await keys.revoke({ tenantId: 'ten_A', keyId: replacement.keyId })
   t.strictSame(published(), [replacement.keyId])
   await keys.revoke({ tenantId: 'ten_B', keyId })
-  t.strictSame(published(), [])
+  t.strictSame([await keys.rotate({ tenantId: 'ten_B', keyId }), await keys.rotateWebhookSecret({ tenantId: 'ten_B', keyId })], ['not-found', 'not-found'])
+  t.strictSame(published(), [], 'of another tenant\'s key nothing is told')
   await keys.revokeAll({ tenantId: 'ten_A' })
   t.strictSame(published(), [{ tenantId: 'ten_A' }])
 
@@ -211,6 +212,23 @@ t.test('where changes must be published, each one is, before it is acknowledged;
   Object.assign(channel, { async publish () { throw new Error('down') } })
   await t.rejects(keys.revoke({ tenantId: 'ten_A', keyId }), { code: 'AUTH_STORE_UNAVAILABLE' })
   t.type((await keys.create({ tenantId: 'ten_A', name: 'n' })).plaintextKey, 'string', 'a new key that nobody was told of is a key all the same')
+})
+
+t.test('where changes cannot be published, a rotation fails before it has changed anything: nothing is lost that only its answer shows', async (t) => {
+  const { store, channel } = scriptedStore({ publishes: true })
+  const { keys, opens, secretsOf } = house(store, { sealingKeys: [randomBytes(32)] })
+  const old = await keys.create({ tenantId: 'ten_A', name: 'n' })
+  const before = await keys.get(old)
+  const { publish } = store.invalidation as InvalidationChannel
+  Object.assign(channel, { async publish () { throw new Error('down') } })
+  await t.rejects(keys.rotate(old), { code: 'AUTH_STORE_UNAVAILABLE' })
+  await t.rejects(keys.rotateWebhookSecret(old), { code: 'AUTH_STORE_UNAVAILABLE' })
+  t.strictSame([(await keys.list(old)).keys.length, await keys.get(old)], [1, before])
+  Object.assign(channel, { publish })
+  t.strictSame([await opens(old.plaintextKey), await secretsOf(old.plaintextKey)], [old.keyId, [old.webhookSecret]])
+  t.type(await keys.rotateWebhookSecret(old), 'object')
+  const replacement = await keys.rotate(old) as IssuedApiKey
+  t.strictSame([await opens(old.plaintextKey), await opens(replacement.plaintextKey)], ['revoked', replacement.keyId])
 })
 
 t.test('a rotated key works beside its replacement for the overlap and not a millisecond longer, held or not', async (t) => {

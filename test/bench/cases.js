@@ -1,5 +1,6 @@
 /** What is measured: each case with its contenders, the one that the ratio is against, and the ratio that is aimed at. */
-import { bare, combined, keys, refused, routes, tokens, unguarded, webhooks } from './contenders.js'
+import { bare, coldKeys, combined, keys, refused, routes, tokens, unguarded, webhooks } from './contenders.js'
+import { postgres, redisUrl } from './material.js'
 
 const pick = (from, ...names) => Object.fromEntries(names.map((name) => [name, from[name]]))
 const jwtPeers = ['@fastify/jwt + get-jwks', '@fastify/jwt + get-jwks, no cache', 'fastify-jwt-jwks', '@clerk/fastify', 'jose in a hook']
@@ -14,9 +15,12 @@ export const cases = {
   'JWT cold, ES256': { contenders: pick(tokens(1000, { algorithm: 'ES256', cold: true }), 'ours', 'hand'), against: 'hand', goal: null, requests: 800 },
   'JWT cold, HS256': { contenders: pick(tokens(1000, { algorithm: 'HS256', cold: true }), 'ours', 'hand'), against: 'hand', goal: null },
   'API key warm': { contenders: pick(keys(1000), 'ours', 'hand', 'bare route', '@fastify/bearer-auth'), against: 'hand', goal: 0.97 },
+  'API key cold, in memory': { contenders: coldKeys('memory'), against: 'hand', goal: null },
+  'API key cold, PostgreSQL': { contenders: coldKeys('PostgreSQL'), against: 'hand', goal: null, requests: 800, needs: [postgres.port] },
+  'API key cold, PostgreSQL and Redis': { contenders: coldKeys('Redis'), against: 'hand', goal: null, requests: 800, needs: [postgres.port, Number(new URL(redisUrl).port || 6379)] },
   'any of two, warm': { contenders: combined('any'), against: 'hand', goal: 0.93 },
   'all of two, warm': { contenders: combined('all'), against: 'hand', goal: 0.93 },
-  'role and tenant, warm': { contenders: combined('conditions'), against: 'hand', goal: null },
+  'role and tenant, warm': { contenders: pick(combined('conditions'), 'ours', 'hand'), against: 'hand', goal: null },
   'webhook 0.3 kB': { contenders: pick(webhooks(300), 'ours', 'hand'), against: 'hand', goal: null },
   'webhook 1 kB': { contenders: pick(webhooks(1000), 'ours', 'hand', 'bare route', ...rawPeers), against: 'hand', goal: 1 },
   'webhook 1 kB, three secrets': { contenders: pick(webhooks(1000, 3), 'ours', 'hand'), against: 'hand', goal: null },

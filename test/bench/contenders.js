@@ -6,7 +6,7 @@
 import Fastify from 'fastify'
 import { createHash, createHmac, hash, timingSafeEqual, verify } from 'node:crypto'
 import causeflowAuth, { auth, MemoryApiKeyStore } from '../../dist/index.js'
-import { audience, createIssuer, get, hmacToken, jsonBody, many, post, secret, signature, webhookSecret } from './material.js'
+import { audience, createIssuer, get, hmacToken, jsonBody, many, post, postgres, redisUrl, secret, signature, webhookSecret } from './material.js'
 
 const answer = async () => ({ ok: true })
 const bearer = (token) => ({ authorization: `Bearer ${token}` })
@@ -156,6 +156,78 @@ export const keys = (count, presented = 1000) => ({
   'bare route': bare([get({ 'x-api-key': `cflo_${'a'.repeat(64)}` })])
 })
 
+/** Keys that no cache holds: each request asks the store. With PostgreSQL the hand-written code asks the same table. */
+export const coldKeys = (where) => {
+  const count = 1000
+  const known = new Map()
+  const digestOf = (request) => hash('sha256', request.headers['x-api-key'], 'hex')
+  /** A table of this process alone, gone when the application closes. */
+  const open = async () => {
+    const { default: pg } = await import('pg')
+    const pool = new pg.Pool(postgres)
+    const schema = `causeflow_bench_${process.pid}`
+    return { pool, schema, async drop () { await pool.query(`drop schema if exists ${schema} cascade`); await pool.end() } }
+  }
+  const build = async (options, told) => {
+    const app = Fastify()
+    if (where === 'memory') {
+      const store = new MemoryApiKeyStore()
+      await app.register(causeflowAuth, { apiKey: { store, quota: count, cache: false } })
+      return { app, store }
+    }
+    const { pool, schema, drop } = await open()
+    const { PostgresApiKeyStore } = await import('../../dist/postgres/index.js')
+    const table = new PostgresApiKeyStore({ pool, schema })
+    const { channel, store } = await told(table)
+    await app.register(causeflowAuth, { apiKey: { store, quota: count, ...options } })
+    app.addHook('onClose', async () => { await channel?.close(); await drop() })
+    return { app, store: table, pool, schema }
+  }
+  const issue = async (app) => {
+    const made = []
+    for (let i = 0; i < count; i++) made.push((await app.causeflowAuth.apiKeys.create({ tenantId: `ten_${i}`, name: 'bench' })).plaintextKey)
+    return made.map((key) => get({ 'x-api-key': key }))
+  }
+  const byRedis = async (table) => {
+    const [{ default: Redis }, { redisInvalidation, withInvalidation }] = await Promise.all([import('ioredis'), import('../../dist/redis/index.js')])
+    const client = new Redis(redisUrl)
+    const inner = redisInvalidation({ client, channel: `causeflow-bench-${process.pid}` })
+    const channel = { close: async () => { await inner.close(); client.disconnect() } }
+    return { channel, store: withInvalidation(table, inner) }
+  }
+  return {
+    async ours () {
+      const { app } = await build({ cache: where === 'Redis' ? { max: count / 4 } : false }, where === 'Redis' ? byRedis : async (store) => ({ store }))
+      app.get('/', { config: { auth: auth.apiKey() } }, answer)
+      await app.ready()
+      return { app, requests: await issue(app) }
+    },
+    async hand () {
+      const { app, pool, schema } = await build({ cache: false }, async (store) => ({ store }))
+      app.decorateRequest('holder', null)
+      app.register(async (scope) => {
+        if (where === 'memory') {
+          scope.addHook('onRequest', (request, _reply, done) => {
+            request.holder = known.get(digestOf(request))
+            done(request.holder === undefined ? new Error('no') : undefined)
+          })
+        } else {
+          scope.addHook('onRequest', async (request) => {
+            const { rows } = await pool.query({ name: 'find', text: `select * from ${schema}.api_key where digest = $1`, values: [Buffer.from(digestOf(request), 'hex')] })
+            if (rows.length === 0 || rows[0].revoked_at !== null) throw new Error('no')
+            request.holder = rows[0]
+          })
+        }
+        scope.get('/', { config: { auth: auth.public() } }, answer)
+      })
+      await app.ready()
+      const requests = await issue(app)
+      for (const request of requests) known.set(hash('sha256', /x-api-key: (.*)\r/.exec(request.toString())[1], 'hex'), {})
+      return { app, requests }
+    }
+  }
+}
+
 export const webhooks = (bytes, secrets = 1) => {
   const body = jsonBody(bytes)
   const requests = [post(body, { 'x-webhook-signature': signature(body) })]
@@ -234,6 +306,17 @@ export const combined = (kind) => {
         done()
       })
       app.get(kind === 'conditions' ? '/:tenant' : '/', answer)
+      return { app, requests: requests(plaintext) }
+    },
+    async '@fastify/auth' () {
+      const [{ default: fastifyAuth }, { default: fastifyJwt }] = await Promise.all([import('@fastify/auth'), import('@fastify/jwt')])
+      const byKey = new Set(plaintext.map((key) => hash('sha256', key, 'hex')))
+      const app = Fastify()
+      await app.register(fastifyJwt, { secret, verify: { allowedIss: 'causeflow', cache: true } })
+      await app.register(fastifyAuth)
+      const token = (request) => request.jwtVerify()
+      const key = async (request) => { if (!byKey.has(hash('sha256', request.headers['x-api-key'] ?? '', 'hex'))) throw new Error('no') }
+      app.get('/', { onRequest: app.auth([token, key], { relation: kind === 'all' ? 'and' : 'or' }) }, answer)
       return { app, requests: requests(plaintext) }
     }
   }

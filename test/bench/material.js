@@ -6,6 +6,10 @@ export const audience = 'https://api.causeflow.ai'
 export const secret = 'a secret of the benchmark alone, of 32 bytes and more'
 export const webhookSecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
 
+/** Where the cases of stores look for a server: on this machine, or where the usual variables say. */
+export const postgres = { host: process.env.PGHOST ?? '127.0.0.1', port: Number(process.env.PGPORT ?? 5432), user: process.env.PGUSER ?? 'postgres', database: process.env.PGDATABASE ?? 'test', password: process.env.PGPASSWORD }
+export const redisUrl = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
+
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const algorithms = {
   RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),

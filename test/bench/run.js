@@ -6,6 +6,7 @@
  */
 import { execFileSync, fork } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { cases } from './cases.js'
@@ -17,12 +18,15 @@ const { values } = parseArgs({ options: { rounds: { type: 'string' }, only: { ty
 const here = import.meta.dirname
 const rounds = Number(values.rounds ?? (values.quick ? 15 : 101))
 
-if (!existsSync(`${here}/node_modules`)) execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here, stdio: 'inherit' })
+const peers = !(values['no-peers'] || values.quick)
+if (peers && !existsSync(`${here}/node_modules`)) execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here, stdio: 'inherit' })
 
 const results = []
 for (const [name, settings] of Object.entries(cases)) {
   if (values.only !== undefined && !name.includes(values.only)) continue
-  results.push(await measure(name, settings))
+  const missing = await unanswered(settings.needs ?? [])
+  if (missing.length > 0) console.log(`${name}: skipped, nothing answers on port ${missing.join(' and ')}. Start one: docker compose -f docs/examples/compose.yaml up -d --wait`)
+  else results.push(await measure(name, settings))
 }
 const outcome = { node: process.version, cpu: cpus()[0].model, cores: cpus().length, rounds, results }
 if (values.only === undefined && !values.quick) {
@@ -43,7 +47,7 @@ async function measure (name, { contenders, against, goal, title = name, request
   const servers = []
   try {
     for (const contender of Object.keys(contenders)) {
-      if (!(values['no-peers'] || values.quick) || contender === 'ours' || contender === against) servers.push(await start(name, contender))
+      if (peers || contender === 'ours' || contender === against) servers.push(await start(name, contender))
     }
     // Until the compiler has seen every one of them often enough.
     for (const server of servers) await drive(server, total * 8)
@@ -70,6 +74,15 @@ async function measure (name, { contenders, against, goal, title = name, request
   } finally {
     for (const { child } of servers) child.disconnect()
   }
+}
+
+/** Those of the ports on this machine that nobody listens on. */
+async function unanswered (ports) {
+  const answers = await Promise.all(ports.map((port) => new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) })
+    socket.on('error', () => resolve(false))
+  })))
+  return ports.filter((_, index) => !answers[index])
 }
 
 async function start (name, contender) {

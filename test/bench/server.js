@@ -27,5 +27,9 @@ const answers = {
 }
 
 process.on('message', async (question) => { process.send({ ...await answers[question]() }) })
-process.on('disconnect', () => process.exit(0))
+process.on('disconnect', async () => {
+  // What a server has made in a database goes with it.
+  await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, 2000))])
+  process.exit(0)
+})
 process.send({ port: app.server.address().port, status, ready, requests: requests.map((request) => request.toString('base64')) })
