@@ -4,20 +4,14 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
-/** The functions that run in onRequest before one that is added now, in an instance or in a scope within it; null where they cannot be read. */
-export function requestHooksOf (instance: FastifyInstance): readonly unknown[] | null {
+/** What an instance, and each scope within it, runs in onRequest so far: a list of functions each; null where they cannot be read. */
+export function requestHooksOf (instance: FastifyInstance): ReadonlyArray<readonly unknown[]> | null {
   const hooks = (hidden(instance, 'fastify.hooks') as { onRequest?: unknown } | undefined)?.onRequest
   const scopes = hidden(instance, 'fastify.children')
   if (!Array.isArray(hooks) || !Array.isArray(scopes)) return null
   // A hook is handed on to the scopes that are there already, behind their own.
   const within = scopes.map((scope) => requestHooksOf(scope as FastifyInstance))
-  return within.includes(null) ? null : [...hooks as unknown[], ...within.flat()]
-}
-
-/** The methods whose bodies Fastify parses, kept up to date by addHttpMethod; null where they cannot be read. */
-export function parsedMethodsOf (instance: FastifyInstance): ReadonlySet<string> | null {
-  const methods = (hidden(instance, 'fastify.acceptedHTTPMethods') as { bodywith?: unknown } | undefined)?.bodywith
-  return methods instanceof Set ? methods as ReadonlySet<string> : null
+  return within.some((lists) => lists === null) ? null : [hooks as unknown[], ...within.flatMap((lists) => lists ?? [])]
 }
 
 /** The value under a symbol that is known by its description, of an instance or of the scopes around it. */

@@ -1,5 +1,5 @@
 /** What is measured: each case with its contenders, the one that the ratio is against, and the ratio that is aimed at. */
-import { bare, coldKeys, combined, keys, refused, routes, tokens, unguarded, webhooks } from './contenders.js'
+import { bare, coldKeys, combined, keys, refused, routes, tokens, unguarded, webhooks, withTokens, withWebhooks } from './contenders.js'
 import { postgres, redisUrl } from './material.js'
 
 const pick = (from, ...names) => Object.fromEntries(names.map((name) => [name, from[name]]))
@@ -26,8 +26,9 @@ export const cases = {
   'webhook 1 kB, three secrets': { contenders: pick(webhooks(1000, 3), 'ours', 'hand'), against: 'hand', goal: null },
   'webhook 64 kB': { contenders: pick(webhooks(64_000), 'ours', 'hand'), against: 'hand', goal: null, requests: 400 },
   'webhook 1 MB': { contenders: pick(webhooks(1_000_000), 'ours', 'hand'), against: 'hand', goal: 0.98, requests: 30, pause: 50 },
-  'a route without a rule': { contenders: unguarded(), against: 'bare route', goal: 0.99 },
-  'a body without a rule': { contenders: unguarded(Buffer.from('{"a":1}')), against: 'bare route', goal: 0.99 },
+  'a route without a rule': { contenders: unguarded(withTokens), against: 'bare route', goal: 0.99 },
+  'a route without a rule, beside webhooks': { contenders: unguarded(withWebhooks), against: 'bare route', goal: 0.99 },
+  'a body without a rule': { contenders: unguarded(withTokens, Buffer.from('{"a":1}')), against: 'bare route', goal: 0.99 },
   ...Object.fromEntries(['absent', 'malformed', 'expired', 'forged', 'unknown key', 'signature form 1 kB', 'signature 1 kB', 'signature 1 MB'].map((kind) => [
     `refused: ${kind}`, { contenders: refused(kind), against: 'bare 401', goal: ['absent', 'malformed', 'signature form 1 kB'].includes(kind) ? 0.95 : null, ...(kind === 'signature 1 MB' ? { requests: 30, pause: 50 } : {}) }])),
   '1 000 routes against 10': { contenders: { ours: routes(1000), 'with 10': routes(10) }, against: 'with 10', goal: 0.97 },

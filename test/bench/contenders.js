@@ -328,12 +328,12 @@ export const combined = (kind) => {
 }
 
 /** A route without a rule: the same application with the plugin and without. */
-export const unguarded = (body) => {
+export const unguarded = (options, body) => {
   const requests = body === undefined ? [get()] : [post(body)]
   return {
     async ours () {
       const app = Fastify(limit)
-      await app.register(causeflowAuth, { default: auth.public(), webhook: { secret: webhookSecret } })
+      await app.register(causeflowAuth, { default: auth.public(), ...options })
       app.get('/', answer)
       app.post('/', answer)
       return { app, requests }
@@ -341,6 +341,8 @@ export const unguarded = (body) => {
     'bare route': bare(requests)
   }
 }
+export const withTokens = { jwt: { issuer: 'causeflow', secret } }
+export const withWebhooks = { ...withTokens, webhook: { secret: webhookSecret } }
 
 /** Refusals, against a hook that answers 401 to everybody. */
 export const refused = (kind) => {

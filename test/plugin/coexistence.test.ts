@@ -1,6 +1,10 @@
 import t from 'tap'
+import { once } from 'node:events'
+import { connect } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import Fastify, { type FastifyInstance } from 'fastify'
+import { text } from 'node:stream/consumers'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import fastifyAutoload from '@fastify/autoload'
 import fastifyCors from '@fastify/cors'
 import fastifyFormbody from '@fastify/formbody'
@@ -249,19 +253,19 @@ t.test('where a hook that throws undefined skips our first hook, a stranger is s
   t.strictSame(refusalOf(await app.inject('/x')), refusals.undecidable)
 })
 
-t.test('a request goes through our later hooks where another hook stands before our first, and only there', async (t) => {
-  const later = async (before?: (app: FastifyInstance) => unknown, child?: (app: FastifyInstance) => unknown): Promise<string[]> => {
-    const app = await createApp(t, before === undefined ? {} : { before })
+t.test('a request goes through our later hooks where another hook stands before our first, or signatures are checked, and only there', async (t) => {
+  const later = async (before?: (app: FastifyInstance) => unknown, child?: (app: FastifyInstance) => unknown, own: Parameters<typeof authOptions>[0] = { webhook: undefined }): Promise<string[]> => {
+    const app = await createApp(t, before === undefined ? { auth: own } : { auth: own, before })
     await app.register(async (scope) => {
       await child?.(scope)
       scope.get('/x', whoami)
     })
     await app.ready()
     t.strictSame(refusalOf(await app.inject('/x')), refusals.noToken)
-    return [...new Set(app.printRoutes({ includeHooks: true }).match(/causeflowAuth(?:Request|Unparsed|Proved)/g))].sort()
+    return [...new Set(app.printRoutes({ includeHooks: true }).match(/causeflowAuth(?:Request|Unparsed|Unproved)/g))].sort()
   }
   const alone = ['causeflowAuthRequest']
-  const guarded = ['causeflowAuthProved', 'causeflowAuthRequest', 'causeflowAuthUnparsed']
+  const guarded = ['causeflowAuthRequest', 'causeflowAuthUnparsed', 'causeflowAuthUnproved']
   const hook = (app: FastifyInstance): unknown => app.addHook('onRequest', async () => {})
   t.strictSame(await later(), alone)
   t.strictSame(await later((app) => app.addHook('preParsing', async () => {})), alone)
@@ -270,6 +274,77 @@ t.test('a request goes through our later hooks where another hook stands before 
   t.strictSame(await later(undefined, hook), alone, 'a hook in a scope comes behind ours')
   t.strictSame(await later(undefined, (scope) => scope.register(causeflowAuth, { default: auth.jwt() })), alone, 'ours of another registration is ours')
   t.strictSame(await later(undefined, async (scope) => { hook(scope); await scope.register(causeflowAuth, { default: auth.jwt() }) }), guarded)
+  t.strictSame(await later(undefined, undefined, {}), ['causeflowAuthRequest', 'causeflowAuthUnproved'])
+})
+
+for (const [what, change] of Object.entries({
+  'sets the content type': (request) => { request.headers['content-type'] = 'application/json' },
+  'sets new headers': (request) => { request.headers = { ...request.headers, 'content-type': 'application/json' } },
+  'takes the content type away': (request) => { delete request.headers['content-type'] },
+  'changes the method': (request) => { request.raw.method = 'GET' }
+} satisfies Record<string, (request: FastifyRequest) => void>)) {
+  t.test(`behind us a hook that ${what} leads no unsigned request past the check, and nobody sees a label of ours`, async (t) => {
+    for (const phase of ['onRequest', 'preParsing'] as const) {
+      const app = await createApp(t)
+      const seen: unknown[] = []
+      app.addHook(phase as 'onRequest', async (request) => { change(request) })
+      app.addHook('preHandler', async (request) => { seen.push(request.headers['content-type'], request.raw.headers['content-type']) })
+      app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
+      await app.register(async (scope) => {
+        scope.post('/hook', { config: { auth: auth.webhook() }, schema: { body: { type: 'object', required: ['name'] } } }, async () => 'in')
+        scope.post('/kept', { config: { rawBody: true } }, async (request) => { seen.push(request.headers['content-type'], request.raw.headers['content-type']) })
+      })
+      const payload = '{"a":1}'
+      t.strictSame(refusalOf(await app.inject({ method: 'POST', url: '/hook', payload, headers: signed('{ }', { 'content-type': 'text/plain' }) })).code, 'AUTH_SIGNATURE_INVALID', phase)
+      t.strictSame(seen, [])
+      t.equal((await app.inject({ method: 'POST', url: '/kept', payload, headers: { ...bearer(), 'content-type': 'text/plain' } })).statusCode, 200)
+      t.ok(seen.length > 0 && seen.every((type) => type === undefined || !String(type).includes('causeflow')), String(seen))
+    }
+  })
+}
+
+t.test('a hook that is queued while the options are read stands before ours, and skips nothing', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.post('/early', async () => 'in')
+  await app.register(causeflowAuth, (instance) => {
+    instance.addHook('onRequest', () => { throw undefined }) // eslint-disable-line no-throw-literal -- the attack
+    return { apiKey: { store: new MemoryApiKeyStore() }, default: auth.apiKey() }
+  })
+  await app.register(async (scope) => { scope.post('/late', async () => 'in') })
+  for (const url of ['/early', '/late']) t.strictSame(refusalOf(await app.inject({ method: 'POST', url, payload: {} })), refusals.undecidable)
+})
+
+t.test('an application in which a hook got before ours unseen does not start', async (t) => {
+  for (const where of ['the application', 'a scope']) {
+    const app = await createApp(t, { auth: { webhook: undefined } })
+    let within = app
+    await app.register(async (scope) => { within = scope })
+    const hooks = (instance: FastifyInstance): { onRequest: unknown[] } => {
+      const symbol = Object.getOwnPropertySymbols(instance).find(({ description }) => description === 'fastify.hooks') as symbol
+      return (instance as unknown as Record<symbol, { onRequest: unknown[] }>)[symbol] as { onRequest: unknown[] }
+    }
+    hooks(where === 'a scope' ? within : app).onRequest.unshift(() => { throw undefined }) // eslint-disable-line no-throw-literal -- the attack
+    await t.rejects(async () => await app.ready(), { code: 'AUTH_CONFIG_REGISTRATION', message: /await app\.register\(causeflowAuth\)/ }, where)
+  }
+})
+
+t.test('a signed OPTIONS request over HTTP/2 needs no length', async (t) => {
+  const app = await createApp(t, { fastify: { http2: true } as never })
+  app.route({ method: 'OPTIONS', url: '/hook', config: { auth: auth.webhook() }, handler: async ({ rawBody }) => rawBody?.toString() })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(() => { client.close() })
+  const answer = async (signature: Record<string, string>): Promise<[unknown, string]> => {
+    const stream = client.request({ ':method': 'OPTIONS', ':path': '/hook', 'content-type': 'application/json', ...signature })
+    stream.end('{"a":1}')
+    const [[headers], body] = await Promise.all([once(stream, 'response'), text(stream)])
+    return [(headers as Record<string, unknown>)[':status'], body]
+  }
+  const [status, body] = await answer(signed('{"a":1}'))
+  // Some versions of Fastify parse no OPTIONS without a length, and what nobody has read is refused.
+  t.ok(status === 200 ? body === '{"a":1}' : body.includes('AUTH_SIGNATURE_INVALID'), `${status} ${body}`)
+  t.equal((await answer(signed('{ }')))[0], 401)
 })
 
 t.test('where the registration is not waited for, a hook written behind it that throws undefined opens nothing', async (t) => {
