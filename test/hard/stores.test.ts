@@ -155,7 +155,9 @@ t.test('lines to PostgreSQL and Redis that break', { skip: await postgresMissing
 
   t.strictSame(traffic.violations.slice(0, 5), [], 'no stranger was served, no revocation forgotten, no delivery received twice, and every answer was meant')
   t.strictSame(late.entries().map(([status]) => status), ['401'], 'and afterwards every revoked key is refused')
-  t.ok((traffic.counts.get('the pool is stalled')?.get('good keys')?.get(503) ?? 0) > 0, 'what a stalled database is asked is answered 503')
+  const stalled = [...traffic.counts.get('the pool is stalled')?.values() ?? []].map((statuses) => statuses.get(503) ?? 0)
+  // Of whom, is chance: what is held in memory asks nobody.
+  t.ok(stalled.some((count) => count > 0), 'what a stalled database is asked is answered 503')
   t.ok(received.size > 20, `${received.size} deliveries were received`)
   t.strictSame(scanner.scan(hurt.output() + other.output()), [], `nothing of a key or a secret in ${Math.round(hurt.output().length / 1000)} kB of log`)
   traffic.print(t, `Faults of PostgreSQL and Redis, ${long ? 'long' : 'CI'} mode: ${traffic.sent} requests, ${revoked.length} revocations; a good key took ${p(traffic, 'good keys', 0.5).toFixed(1)} ms (median) to ${Math.round(p(traffic, 'good keys', 1))} ms`, recovery)
