@@ -85,11 +85,12 @@ t.test('a saturated process: its memory is flat and every answer is meant', { sk
   const violations = [warm, ...parts].flatMap(({ violations }) => violations)
   t.strictSame(violations.slice(0, 5), [], 'no attack was let in and every answer was meant')
   const heaps = samples.map(({ heap }) => Math.round(heap / 1000))
-  // A memory that grows does so with the requests: half a kilobyte for each would be seen.
+  // A memory that grows does so with the requests: half a kilobyte for each would be seen. One in twenty brings a new token, which is
+  // remembered with some two: a tenth of a kilobyte for each request, until the cache is full.
   const grown = slope(samples.map(({ heap }) => heap)) * (samples.length - 1)
-  t.ok(grown < Math.max(1.5e6, sent * 100), `the heap's trend is ${Math.round(grown / 1000)} kB over ${sent} requests`)
+  t.ok(grown < Math.max(1.5e6, sent * 250), `the heap's trend is ${Math.round(grown / 1000)} kB over ${sent} requests`)
   const attacked = parts.reduce((sum, { counts }) => sum + (counts.get('up')?.get('attacks')?.total() ?? 0), 0)
-  t.ok(Math.abs(attacked / sent - 0.05) < 0.03, `${(attacked / sent * 100).toFixed(1)} % were attacks`)
+  t.ok(Math.abs(attacked / sent - 0.05) < 0.03, `${(attacked / sent * 250).toFixed(1)} % were attacks`)
   for (const part of parts.slice(1)) for (const [name, values] of part.latencies) for (const value of values) parts[0]!.latencies.get(name)?.push(value)
   const [first] = parts as [typeof warm]
   const rows = kinds.map(({ name }) => [name, first.latencies.get(name)?.length ?? 0, ...[0.5, 0.99, 0.999].map((q) => p(first, name, q).toFixed(1)), parts.reduce((sum, { counts }) => { for (const [status, times] of counts.get('up')?.get(name)?.entries() ?? []) sum.set(status, (sum.get(status) ?? 0) + times); return sum }, new Map<number, number>())])
