@@ -79,6 +79,7 @@ export interface CompiledRule {
   readonly kinds: readonly Kind[]
   /** The bits of the issuers, by name. */
   readonly issuerBits: ReadonlyMap<string, number>
+  /** Those of all issuers together. */
   readonly tokenBits: number
   readonly keyBit: number
   readonly webhookBits: number

@@ -1,25 +1,24 @@
 /**
  * The rim: the only file that adds anything to Fastify. An `onRequest` hook decides all that needs no body, private
  * content-type parsers verify a signature before anything parses its body, and the wrapped handler refuses whatever reached
- * it undecided; so do hooks of `preParsing` and `preValidation` where another hook stands before ours.
+ * it undecided; so do hooks of `preParsing` and `preValidation` where another hook stands before ours, and that of
+ * `preValidation` where signatures are checked.
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
-import { decide, type Pending, type Proof } from './decide.js'
 import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { requestHooksOf, routeConfigOf } from './fastify-internals.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
-import { Presentation } from './presentation.js'
 import type { Principal } from './principal.js'
-import { challenge, decisionStart, publishDecision, refuse } from './refusal.js'
+import { challenge, refuse } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
-import { accept, kBody, kProved, stateOf } from './request-state.js'
+import { decideRequest, type Done } from './request-decision.js'
+import { kBody, kProved, stateOf } from './request-state.js'
 import { kRoute, labelOf, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
-import { awaitBody, parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
-import { hasBody } from './webhook/raw-body.js'
+import { parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
 import type { ApiKeys } from './api-key/manage.js'
 import type { CauseflowAuthOptions } from './options.js'
 
@@ -71,9 +70,6 @@ export interface CauseflowAuth {
 
 /** The onRequest hooks of all registrations: none of them ends its phase unasked. */
 const requestHooks = new WeakSet<object>()
-
-/** Bytes of a refused body beyond which reading it to the end costs more than a new connection. */
-const drainedAtMost = 65_536
 
 async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions): Promise<void> {
   if (Object.hasOwn(fastify, 'causeflowAuth')) {
@@ -227,55 +223,10 @@ function compileRecord (record: RouteRecord): void {
   record.plan = plan
 }
 
-type Done = (error?: Error) => void
-
-/**
- * Decides a request in onRequest: proved, refused, or waiting for its body under a label of ours. Where nothing has to wait it makes no
- * closure: they, and what they would hold, cost a warm request as much as its look-up.
- */
-function decideRequest (plan: Plan, request: FastifyRequest, reply: FastifyReply, done: Done): void {
-  const started = decisionStart()
-  let presentation: Presentation
-  let decided: Proof | Pending | Promise<Proof | Pending>
-  try {
-    presentation = new Presentation(plan.rule, plan.registration.verifiers, request)
-    decided = decide(plan.rule, presentation)
-  } catch (error) {
-    return done(refuseRequest(error, plan, request, reply, started))
-  }
-  if (decided instanceof Promise) return decideLater(decided, presentation, plan, request, reply, started, done)
-  keepDecision(decided, presentation, plan, request, reply, started)
-  done()
-}
-
-function decideLater (decided: Promise<Proof | Pending>, presentation: Presentation, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number, done: Done): void {
-  decided.then((settled) => {
-    keepDecision(settled, presentation, plan, request, reply, started)
-    done()
-  }, (error: unknown) => {
-    done(refuseRequest(error, plan, request, reply, started))
-  // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
-  }).catch(done)
-}
-
-function keepDecision (decided: Proof | Pending, presentation: Presentation, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): void {
-  if (decided.pending) return awaitBody(request, reply, plan, { pending: decided, presentation })
-  accept(request, plan, decided)
-  publishDecision(plan, null, decided.principal, started)
-  if (plan.rawBody && hasBody(request)) awaitBody(request, reply, plan, null)
-}
-
 /** A hook for routes that keep the raw body: a GET may have one, and no parser has come by to take the label off. */
 function restoreContentType (request: FastifyRequest, _reply: FastifyReply, done: Done): void {
   stateOf(request)[kBody]?.relabelled.restore()
   done()
-}
-
-function refuseRequest (error: unknown, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): AuthError {
-  const { 'transfer-encoding': coding, 'content-length': length } = request.headers
-  // Otherwise Node reads and drops the whole body of a stranger.
-  if (request.raw.httpVersionMajor === 1 && (coding !== undefined || Number(length) > drainedAtMost)) reply.header('connection', 'close')
-  return refuse(error, request, reply, plan, started)
 }
 
 /** Whether the client has left its connection open for more (RFC 9112 §9.3). */

@@ -11,6 +11,8 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   readonly invalidation: InvalidationChannel
   readonly #byId = new Map<string, StoredApiKey>()
   readonly #idOf = new Map<string, string>()
+  /** The ids of each tenant's keys, so that one tenant's creations and lists do not cost what all tenants' keys do. */
+  readonly #idsOf = new Map<string, Set<string>>()
   readonly #listeners = new Set<InvalidationListener>()
 
   constructor () {
@@ -95,12 +97,14 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   }
 
   #ofTenant (tenantId: string): StoredApiKey[] {
-    return [...this.#byId.values()].filter((record) => record.tenantId === tenantId)
+    return Array.from(this.#idsOf.get(tenantId) ?? [], (keyId) => this.#byId.get(keyId) as StoredApiKey)
   }
 
   #add (record: StoredApiKey): void {
     if (this.#byId.has(record.keyId) || this.#idOf.has(record.digest)) throw new Error('The key id or the digest is already in the store')
     this.#idOf.set(record.digest, record.keyId)
+    const ids = this.#idsOf.get(record.tenantId) ?? new Set()
+    this.#idsOf.set(record.tenantId, ids.add(record.keyId))
     this.#change(record)
   }
 

@@ -44,3 +44,23 @@ t.test('it answers at once, hears itself, and says that it ends with the process
   t.equal(store.ephemeral, true)
   t.equal(store.invalidation.healthy, true)
 })
+
+t.test('what a key of one tenant costs does not grow with the keys of others', (t) => {
+  const store = new MemoryApiKeyStore()
+  /** The quickest of some batches: what else the machine does only makes one slower. */
+  const quickest = (): number => Math.min(...Array.from({ length: 8 }, (_, batch) => {
+    const records = Array.from({ length: 50 }, (_, index) => newRecord({ tenantId: `ten_${batch}_${index}` }).record)
+    const began = performance.now()
+    for (const record of records) {
+      store.create(record, 1000)
+      store.list({ tenantId: record.tenantId, cursor: null, limit: 10 })
+    }
+    return performance.now() - began
+  }))
+  quickest()
+  const few = quickest()
+  for (let index = 0; index < 20_000; index++) store.create(newRecord({ tenantId: `ten_${index}` }).record, 1000)
+  const many = quickest()
+  t.ok(many < few * 5, `${few.toFixed(2)} ms with few, ${many.toFixed(2)} ms with many`)
+  t.end()
+})

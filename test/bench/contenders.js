@@ -156,74 +156,65 @@ export const keys = (count, presented = 1000) => ({
   'bare route': bare([get({ 'x-api-key': `cflo_${'a'.repeat(64)}` })])
 })
 
-/** Keys that no cache holds: each request asks the store. With PostgreSQL the hand-written code asks the same table. */
+/**
+ * Keys that no cache holds: each request asks the store. The hand-written code has a Map in place of the store in memory, and asks the
+ * same table with PostgreSQL.
+ */
 export const coldKeys = (where) => {
   const count = 1000
-  const known = new Map()
-  const digestOf = (request) => hash('sha256', request.headers['x-api-key'], 'hex')
-  /** A table of this process alone, gone when the application closes. */
+  const digestOf = (key) => hash('sha256', key, 'hex')
+  /** A store, with what ends it; a table is of this process alone, and goes with it. */
   const open = async () => {
-    const { default: pg } = await import('pg')
+    if (where === 'memory') return { store: new MemoryApiKeyStore(), async end () {} }
+    const [{ default: pg }, { PostgresApiKeyStore }] = await Promise.all([import('pg'), import('../../dist/postgres/index.js')])
     const pool = new pg.Pool(postgres)
     const schema = `causeflow_bench_${process.pid}`
-    return { pool, schema, async drop () { await pool.query(`drop schema if exists ${schema} cascade`); await pool.end() } }
-  }
-  const build = async (options, told) => {
-    const app = Fastify()
-    if (where === 'memory') {
-      const store = new MemoryApiKeyStore()
-      await app.register(causeflowAuth, { apiKey: { store, quota: count, cache: false } })
-      return { app, store }
-    }
-    const { pool, schema, drop } = await open()
-    const { PostgresApiKeyStore } = await import('../../dist/postgres/index.js')
     const table = new PostgresApiKeyStore({ pool, schema })
-    const { channel, store } = await told(table)
-    await app.register(causeflowAuth, { apiKey: { store, quota: count, ...options } })
-    app.addHook('onClose', async () => { await channel?.close(); await drop() })
-    return { app, store: table, pool, schema }
-  }
-  const issue = async (app) => {
-    const made = []
-    for (let i = 0; i < count; i++) made.push((await app.causeflowAuth.apiKeys.create({ tenantId: `ten_${i}`, name: 'bench' })).plaintextKey)
-    return made.map((key) => get({ 'x-api-key': key }))
-  }
-  const byRedis = async (table) => {
+    const drop = async () => { await pool.query(`drop schema if exists ${schema} cascade`); await pool.end() }
+    if (where === 'PostgreSQL') return { store: table, pool, schema, end: drop }
     const [{ default: Redis }, { redisInvalidation, withInvalidation }] = await Promise.all([import('ioredis'), import('../../dist/redis/index.js')])
     const client = new Redis(redisUrl)
-    const inner = redisInvalidation({ client, channel: `causeflow-bench-${process.pid}` })
-    const channel = { close: async () => { await inner.close(); client.disconnect() } }
-    return { channel, store: withInvalidation(table, inner) }
+    const channel = redisInvalidation({ client, channel: `causeflow-bench-${process.pid}` })
+    return { store: withInvalidation(table, channel), pool, schema, async end () { await channel.close(); client.disconnect(); await drop() } }
   }
+  /** An application with the plugin over a store, and keys in it. */
+  const build = async (store) => {
+    const app = Fastify()
+    await app.register(causeflowAuth, { apiKey: { store, quota: count, cache: where === 'Redis' ? { max: count / 4 } : false } })
+    app.get('/', { config: { auth: auth.apiKey() } }, answer)
+    await app.ready()
+    const made = []
+    for (let i = 0; i < count; i++) made.push((await app.causeflowAuth.apiKeys.create({ tenantId: `ten_${i}`, name: 'bench' })).plaintextKey)
+    return { app, made }
+  }
+  const requests = (made) => made.map((key) => get({ 'x-api-key': key }))
   return {
     async ours () {
-      const { app } = await build({ cache: where === 'Redis' ? { max: count / 4 } : false }, where === 'Redis' ? byRedis : async (store) => ({ store }))
-      app.get('/', { config: { auth: auth.apiKey() } }, answer)
-      await app.ready()
-      return { app, requests: await issue(app) }
+      const { store, end } = await open()
+      const { app, made } = await build(store)
+      return { app, requests: requests(made), end }
     },
     async hand () {
-      const { app, pool, schema } = await build({ cache: false }, async (store) => ({ store }))
+      const { store, pool, schema, end } = await open()
+      const { app: maker, made } = await build(store)
+      await maker.close()
+      const known = new Map(made.map((key) => [digestOf(key), { key }]))
+      const app = Fastify()
       app.decorateRequest('holder', null)
-      app.register(async (scope) => {
-        if (where === 'memory') {
-          scope.addHook('onRequest', (request, _reply, done) => {
-            request.holder = known.get(digestOf(request))
-            done(request.holder === undefined ? new Error('no') : undefined)
-          })
-        } else {
-          scope.addHook('onRequest', async (request) => {
-            const { rows } = await pool.query({ name: 'find', text: `select * from ${schema}.api_key where digest = $1`, values: [Buffer.from(digestOf(request), 'hex')] })
-            if (rows.length === 0 || rows[0].revoked_at !== null) throw new Error('no')
-            request.holder = rows[0]
-          })
-        }
-        scope.get('/', { config: { auth: auth.public() } }, answer)
-      })
-      await app.ready()
-      const requests = await issue(app)
-      for (const request of requests) known.set(hash('sha256', /x-api-key: (.*)\r/.exec(request.toString())[1], 'hex'), {})
-      return { app, requests }
+      if (where === 'memory') {
+        app.addHook('onRequest', (request, _reply, done) => {
+          request.holder = known.get(digestOf(request.headers['x-api-key']))
+          done(request.holder === undefined ? new Error('no') : undefined)
+        })
+      } else {
+        app.addHook('onRequest', async (request) => {
+          const { rows } = await pool.query({ name: 'find', text: `select * from ${schema}.api_key where digest = $1`, values: [Buffer.from(digestOf(request.headers['x-api-key']), 'hex')] })
+          if (rows.length === 0 || rows[0].revoked_at !== null) throw new Error('no')
+          request.holder = rows[0]
+        })
+      }
+      app.get('/', answer)
+      return { app, requests: requests(made), end }
     }
   }
 }
@@ -383,10 +374,10 @@ export const refused = (kind) => {
   }
 }
 
-/** The same request in applications of different size. */
-export const routes = (count) => async () => {
+/** The same request in applications of different size, with the plugin or without. */
+export const routes = (count, plugin = true) => async () => {
   const app = Fastify()
-  await app.register(causeflowAuth, { jwt: { issuer: 'causeflow', secret } })
-  for (let i = 0; i < count; i++) app.get(`/v1/resource-${i}/:id`, { config: { auth: auth.jwt().roles('admin') } }, answer)
+  if (plugin) await app.register(causeflowAuth, { jwt: { issuer: 'causeflow', secret } })
+  for (let i = 0; i < count; i++) app.get(`/v1/resource-${i}/:id`, plugin ? { config: { auth: auth.jwt().roles('admin') } } : {}, answer)
   return { app, requests: many(1000, hmacToken).map((token, index) => get(bearer(token), `/v1/resource-${index % Math.min(count, 10)}/x`)) }
 }

@@ -4,7 +4,7 @@ import { cases } from './cases.js'
 
 const [, , caseName, contender] = process.argv
 const started = performance.now()
-const { app, requests, status = 200 } = await cases[caseName].contenders[contender]()
+const { app, requests, status = 200, end } = await cases[caseName].contenders[contender]()
 await app.listen({ port: 0, host: '127.0.0.1' })
 const ready = performance.now() - started
 
@@ -29,7 +29,7 @@ const answers = {
 process.on('message', async (question) => { process.send({ ...await answers[question]() }) })
 process.on('disconnect', async () => {
   // What a server has made in a database goes with it.
-  await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, 2000))])
+  await Promise.race([app.close().then(() => end?.()), new Promise((resolve) => setTimeout(resolve, 2000))])
   process.exit(0)
 })
 process.send({ port: app.server.address().port, status, ready, requests: requests.map((request) => request.toString('base64')) })

@@ -90,7 +90,7 @@ t.test('a saturated process: its memory is flat and every answer is meant', { sk
   const grown = slope(samples.map(({ heap }) => heap)) * (samples.length - 1)
   t.ok(grown < Math.max(1.5e6, sent * 250), `the heap's trend is ${Math.round(grown / 1000)} kB over ${sent} requests`)
   const attacked = parts.reduce((sum, { counts }) => sum + (counts.get('up')?.get('attacks')?.total() ?? 0), 0)
-  t.ok(Math.abs(attacked / sent - 0.05) < 0.03, `${(attacked / sent * 250).toFixed(1)} % were attacks`)
+  t.ok(Math.abs(attacked / sent - 0.05) < 0.03, `${(attacked / sent * 100).toFixed(1)} % were attacks`)
   for (const part of parts.slice(1)) for (const [name, values] of part.latencies) for (const value of values) parts[0]!.latencies.get(name)?.push(value)
   const [first] = parts as [typeof warm]
   const rows = kinds.map(({ name }) => [name, first.latencies.get(name)?.length ?? 0, ...[0.5, 0.99, 0.999].map((q) => p(first, name, q).toFixed(1)), parts.reduce((sum, { counts }) => { for (const [status, times] of counts.get('up')?.get(name)?.entries() ?? []) sum.set(status, (sum.get(status) ?? 0) + times); return sum }, new Map<number, number>())])
