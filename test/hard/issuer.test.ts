@@ -107,6 +107,7 @@ t.test('whatever the issuer does, nobody comes in without a token that it signed
   await phase('it answers 503', (response) => { response.writeHead(503).end() })
   await phase('connections are reset', (response) => { response.socket?.resetAndDestroy() })
   await phase('it never answers', () => {})
+  await phase('it takes two thirds of its time limit', (response) => { setTimeout(() => upright(response), 200) })
   await phase('HTML', (response) => { response.writeHead(200, { 'content-type': 'text/html' }).end('<html>') })
   await phase('a redirect to the attacker', (response) => { response.writeHead(302, { location: `${url(elsewhere)}/.well-known/jwks.json` }).end() })
   await phase('half of an answer', (response) => { response.writeHead(200, { 'content-length': '5000' }).write('{"keys":['); setTimeout(() => response.destroy(), 20) })

@@ -8,18 +8,18 @@ import { Redis } from 'ioredis'
 import { subscribe } from 'node:diagnostics_channel'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { apiKeySecret, auth, causeflowAuth, causeflowErrorHandler, MemoryApiKeyStore, MemoryReplayStore, principalOf, problemErrorHandler, standardWebhooks, type CauseflowAuthOptions, type JwtOptions } from '../../lib/index.js'
+import { apiKeySecret, auth, causeflowAuth, causeflowErrorHandler, MemoryApiKeyStore, MemoryReplayStore, principalOf, problemErrorHandler, standardWebhooks, type ApiKeyStore, type CauseflowAuthOptions, type JwtOptions } from '../../lib/index.js'
 import { PostgresApiKeyStore } from '../../lib/postgres/index.js'
-import { RedisReplayStore } from '../../lib/redis/index.js'
+import { redisInvalidation, RedisReplayStore, withInvalidation } from '../../lib/redis/index.js'
 import { postgres } from '../fixtures/services.js'
 
 export interface HardServerConfig {
   /** Of bearer tokens; null: none. */
-  jwt: Pick<JwtOptions, 'issuer' | 'audience' | 'keySet' | 'secret'> | null
-  /** Where keys are; null: in memory. */
+  jwt: Pick<JwtOptions, 'issuer' | 'audience' | 'keySet' | 'secret' | 'tokenCache'> | null
+  /** Where keys are; null: in memory. With `database` the server is a private one. */
   postgres: { schema: string, poolPort?: number, listenerPort?: number, database?: string } | null
-  /** Where deliveries are remembered; null: in memory. */
-  redis: { url: string, prefix: string } | null
+  /** Where deliveries are remembered; null: in memory. With `channel` the changes of keys are told there, too. */
+  redis: { url: string, prefix: string, channel?: boolean } | null
   webhookSecret: string
   sealingKey: string
   /** Seconds by which a delivery's time may differ. */
@@ -44,12 +44,13 @@ setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
 const own = config.postgres
-const at = { ...postgres, ...own?.database === undefined ? {} : { database: own.database } }
+const at = own?.database === undefined ? postgres : { host: '127.0.0.1', user: 'postgres', database: own.database, connectionTimeoutMillis: 2000 }
 const pool = own === null ? null : new pg.Pool({ ...at, port: own.poolPort ?? postgres.port, max: 5 })
 pool?.on('error', () => {})
-const store = own === null || pool === null ? new MemoryApiKeyStore() : new PostgresApiKeyStore({ pool, schema: own.schema, listener: () => new pg.Client({ ...at, port: own.listenerPort ?? postgres.port }) })
 const redis = config.redis === null ? null : new Redis(config.redis.url)
 redis?.on('error', () => {})
+const keys = own === null || pool === null ? new MemoryApiKeyStore() : new PostgresApiKeyStore({ pool, schema: own.schema, ...config.redis?.channel === true ? {} : { listener: () => new pg.Client({ ...at, port: own.listenerPort ?? postgres.port }) } })
+const store: ApiKeyStore = redis !== null && config.redis?.channel === true ? withInvalidation(keys, redisInvalidation({ client: redis, channel: config.redis.prefix })) : keys
 const replay = config.redis === null || redis === null ? new MemoryReplayStore() : new RedisReplayStore({ client: redis, prefix: config.redis.prefix })
 
 const logged: FastifyServerOptions = config.loud === true ? { logger: { level: 'trace' } } : {}
@@ -92,7 +93,7 @@ if (config.jwt !== null) {
   app.get('/throws', { config: { auth: auth.jwt().check('broken', () => { throw new Error('the check is broken') }) } }, async () => ({}))
 }
 
-if (store instanceof PostgresApiKeyStore) await store.ready()
+if (keys instanceof PostgresApiKeyStore) await keys.ready()
 await app.listen({ port: 0, host: '127.0.0.1' })
 process.send?.({ port: (app.server.address() as { port: number }).port })
 
@@ -106,7 +107,7 @@ const orders: { [O in keyof Orders]: (input: Orders[O]['input']) => Promise<Orde
       await new Promise((resolve) => setImmediate(resolve))
     }
     const { heapUsed, rss } = process.memoryUsage()
-    return { healthy: (store as { invalidation?: { healthy: boolean } }).invalidation?.healthy ?? null, heap: heapUsed, rss, begun, routes: app.causeflowAuth.routes() }
+    return { healthy: store.invalidation?.healthy ?? null, heap: heapUsed, rss, begun, routes: app.causeflowAuth.routes() }
   },
   async block (milliseconds) {
     const end = performance.now() + milliseconds
