@@ -19,13 +19,13 @@ export interface Watch {
 /** A delivery that was received when `mayForget` holds may be received once more: what a store has confirmed and then loses. */
 export function watch (revoked: readonly Revoked[], kept: readonly Issued[], mayForget: (receivedAt: number) => boolean = () => false): Watch {
   const received = new Map<string, number>()
-  const seen: string[] = []
+  const seen: Array<{ id: string, at: number }> = []
   const deliveries = new WeakMap<Ask, string>()
   let turn = 0
   const meant = (...statuses: number[]) => ({ status }: { status: number }) => statuses.includes(status) ? null : 'it was not meant'
   const count = ({ status }: { status: number }, ask: Ask, at: number): string | null => {
     const id = deliveries.get(ask)!
-    if (status === 200 || status === 503) seen.push(id)
+    if (status === 200 || (status === 503 && !received.has(id))) seen.push({ id, at })
     if (status !== 200) return null
     const before = received.get(id)
     received.set(id, at)
@@ -62,7 +62,9 @@ export function watch (revoked: readonly Revoked[], kept: readonly Issued[], may
       hostile: false,
       weight: 2,
       make () {
-        const id = seen[Math.floor(seen.length * Math.random())]
+        // A delivery that its sender signs anew is a new one once the first could not be timely any more: after twice the tolerance of 30 s.
+        while (seen[0] !== undefined && performance.now() - seen[0].at > 20_000) seen.shift()
+        const id = seen[Math.floor(seen.length * Math.random())]?.id
         if (id === undefined) return null
         const one = delivery(webhookSecret, id)
         deliveries.set(one, id)
