@@ -144,7 +144,7 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
 function mayHandOn (principal: Principal | null, scopes: readonly string[]): void {
   if (principal?.scheme !== 'apiKey') return
   const own: readonly string[] = principal.scopes
-  if (!scopes.every((scope) => own.includes(scope))) throw new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: ['apiKey'], scopes })
+  if (!scopes.every((scope) => own.includes(scope))) throw new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: ['apiKey'], scopes, principal })
 }
 
 /**
@@ -170,7 +170,7 @@ async function bodyOptional (request: FastifyRequest): Promise<void> {
 
 /** Whose keys these are, and who is at work. Without a tenant there are none. */
 function actor ({ principal }: FastifyRequest): { tenantId: string, by: string | null } {
-  if (principal === null || principal.tenantId === null) throw new AuthError('AUTH_TENANT_REQUIRED', 'tenant-absent', principal === null ? {} : { schemes: [principal.scheme] })
+  if (principal === null || principal.tenantId === null) throw new AuthError('AUTH_TENANT_REQUIRED', 'tenant-absent', principal === null ? {} : { schemes: [principal.scheme], principal })
   return { tenantId: principal.tenantId, by: nameOf(principal) }
 }
 

@@ -5,7 +5,7 @@
  */
 import { AuthError } from './errors.js'
 import type { Branch, CompiledRule, Kind, Step } from './compiled-rule.js'
-import type { ApiKeyPrincipal, JwtPrincipal, Principal, Scheme, WebhookPrincipal } from './principal.js'
+import type { ApiKeyPrincipal, JwtPrincipal, Principal, WebhookPrincipal } from './principal.js'
 import type { Selection } from './selection.js'
 
 /** What a request presented, of the kinds that the rule mentions. */
@@ -189,16 +189,16 @@ function unmet (branch: Branch, steps: readonly Step[], index: number, evidence:
   for (let i = index; i < steps.length; i++) {
     const step = steps[i] as Step
     if (step.type === 'agreement') {
-      if (!agree(branch, step.subjects, evidence)) return refusal('AUTH_TENANT_MISMATCH', 'tenant-other', branch.proofs[0] as Scheme)
+      if (!agree(branch, step.subjects, evidence)) return refusal('AUTH_TENANT_MISMATCH', 'tenant-other', principalOfLeaf(branch, step.subjects[0] as number, evidence))
       continue
     }
     const principal = principalOfLeaf(branch, step.subject, evidence)
     if (step.type === 'check') {
       const passed = ask(step, principal, presented)
       if (isPromise(passed)) {
-        return passed.then((pass) => pass ? unmet(branch, steps, i + 1, evidence, presented) : refusal('AUTH_CHECK_FAILED', 'check', principal.scheme))
+        return passed.then((pass) => pass ? unmet(branch, steps, i + 1, evidence, presented) : refusal('AUTH_CHECK_FAILED', 'check', principal))
       }
-      if (!passed) return refusal('AUTH_CHECK_FAILED', 'check', principal.scheme)
+      if (!passed) return refusal('AUTH_CHECK_FAILED', 'check', principal)
       continue
     }
     const failed = step.type === 'tenant' ? tenantFault(step, principal, presented) : membershipFault(step, principal)
@@ -210,26 +210,26 @@ function unmet (branch: Branch, steps: readonly Step[], index: number, evidence:
 function tenantFault (step: Extract<Step, { type: 'tenant' }>, principal: Principal, { params }: Presented): AuthError | null {
   const { tenantId, scheme } = principal
   if (tenantId === null) {
-    if (step.required) return refusal('AUTH_TENANT_REQUIRED', 'tenant-absent', scheme)
+    if (step.required) return refusal('AUTH_TENANT_REQUIRED', 'tenant-absent', principal)
     if (step.param === null || (scheme === 'webhook' && !step.alone)) return null
-    return refusal('AUTH_TENANT_MISMATCH', 'tenant-absent', scheme)
+    return refusal('AUTH_TENANT_MISMATCH', 'tenant-absent', principal)
   }
   if (step.param === null) return null
   const asked = (params as Record<string, unknown> | null | undefined)?.[step.param]
   // An optional parameter may be absent: then nothing says whose route this is.
-  if (typeof asked !== 'string' || asked === '') return refusal('AUTH_TENANT_MISMATCH', 'tenant-parameter', scheme)
-  return asked === tenantId ? null : refusal('AUTH_TENANT_MISMATCH', 'tenant-other', scheme)
+  if (typeof asked !== 'string' || asked === '') return refusal('AUTH_TENANT_MISMATCH', 'tenant-parameter', principal)
+  return asked === tenantId ? null : refusal('AUTH_TENANT_MISMATCH', 'tenant-other', principal)
 }
 
 function membershipFault (step: Extract<Step, { type: 'roles' | 'scopes' }>, principal: Principal): AuthError | null {
   if (step.type === 'roles') {
     const roles: readonly string[] = principal.roles
-    return step.values.some((role) => roles.includes(role)) ? null : refusal('AUTH_ROLE_REQUIRED', 'role', principal.scheme)
+    return step.values.some((role) => roles.includes(role)) ? null : refusal('AUTH_ROLE_REQUIRED', 'role', principal)
   }
   const scopes: readonly string[] = principal.scopes
   return step.values.every((scope) => scopes.includes(scope))
     ? null
-    : new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: [principal.scheme], scopes: step.values })
+    : new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: [principal.scheme], scopes: step.values, principal })
 }
 
 /** Whether a check passes. Only `true` does: a forgotten return or a truthy object is no consent. */
@@ -289,8 +289,8 @@ function withProofs (principal: Principal, { proofs }: Branch): Principal {
   return copy
 }
 
-function refusal (code: 'AUTH_ROLE_REQUIRED' | 'AUTH_TENANT_REQUIRED' | 'AUTH_TENANT_MISMATCH' | 'AUTH_CHECK_FAILED', reason: 'role' | 'tenant-absent' | 'tenant-other' | 'tenant-parameter' | 'check', scheme: Scheme): AuthError {
-  return new AuthError(code, reason, { schemes: [scheme] })
+function refusal (code: 'AUTH_ROLE_REQUIRED' | 'AUTH_TENANT_REQUIRED' | 'AUTH_TENANT_MISMATCH' | 'AUTH_CHECK_FAILED', reason: 'role' | 'tenant-absent' | 'tenant-other' | 'tenant-parameter' | 'check', principal: Principal): AuthError {
+  return new AuthError(code, reason, { schemes: [principal.scheme], principal })
 }
 
 function isPromise<T> (value: T | Promise<T>): value is Promise<T> {

@@ -3,7 +3,7 @@
  * Nothing else in this package knows a status code or the form of a `WWW-Authenticate` value.
  */
 import createError, { type FastifyErrorConstructor } from '@fastify/error'
-import type { Scheme } from './principal.js'
+import type { Principal, Scheme } from './principal.js'
 
 interface Entry {
   /** The HTTP status. */
@@ -81,6 +81,8 @@ export interface AuthErrorOptions {
   schemes?: readonly Scheme[]
   /** The scopes that would have been enough (RFC 6750 §3). */
   scopes?: readonly string[]
+  /** Who was proved and may not: for logs. */
+  principal?: Principal
 }
 
 /**
@@ -96,6 +98,8 @@ export class AuthError extends Error {
   declare readonly challenge: string | null
   /** Seconds, for `Retry-After`; null where the status has none. */
   declare readonly retryAfter: number | null
+  /** Who was proved and may not; null where nobody was, or where it is not known. */
+  declare readonly principal: Principal | null
 
   constructor (code: AuthErrorCode, reason: AuthErrorReason, options: AuthErrorOptions = {}) {
     const entry: Entry = catalogue[code]
@@ -109,6 +113,7 @@ export class AuthError extends Error {
     // Not enumerable: loggers print what is, and these are for the answer.
     Object.defineProperty(this, 'challenge', { value: challengeOf(entry, options) })
     Object.defineProperty(this, 'retryAfter', { value: entry.status === 503 ? options.retryAfter ?? 5 : null })
+    Object.defineProperty(this, 'principal', { value: options.principal ?? null })
   }
 }
 AuthError.prototype.name = 'AuthError'

@@ -2,6 +2,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError, isAuthError } from './errors.js'
+import { principalBindings, type PrincipalBindings } from './log-bindings.js'
 import type { Plan } from './route.js'
 import type { Principal } from './principal.js'
 
@@ -34,11 +35,16 @@ export function challenge (refusal: AuthError, reply: FastifyReply): void {
 export function report (error: unknown, request: FastifyRequest, plan: Plan | null, started = 0): AuthError {
   const refusal = asRefusal(error)
   const { code, reason, statusCode } = refusal
-  const facts = { code, reason, rule: plan?.rule.words }
+  const facts = { code, reason, rule: plan?.rule.words, ...whose(refusal) }
   if (statusCode >= 500) request.log.error({ ...facts, err: refusal }, 'authentication could not be decided')
   else request.log.info(facts, 'request refused')
   publishDecision(plan, refusal, null, started)
   return refusal
+}
+
+/** Who was proved and may not. An error of an older copy of this package does not know. */
+function whose ({ principal }: Partial<AuthError>): PrincipalBindings | null {
+  return principal === null || principal === undefined ? null : principalBindings(principal)
 }
 
 function asRefusal (error: unknown): AuthError {

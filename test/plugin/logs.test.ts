@@ -87,6 +87,37 @@ t.test('each refusal is one line: its code, its reason and the rule; a fault of 
   ])
 })
 
+t.test('a 403 is logged with whose request it was, by ids; nobody is named where nobody was proved', async (t) => {
+  const log = createLog()
+  const app = await createApp(t, { fastify: { logger: log.logger }, auth: { apiKey: { store: new MemoryApiKeyStore() } } })
+  app.get('/jwt', { config: { auth: auth.jwt().roles('admin') } }, async () => ({}))
+  app.get('/check', { config: { auth: auth.jwt().check('never', async () => false) } }, async () => ({}))
+  app.get('/v1/:tenantId', { config: { auth: auth.apiKey() } }, async () => ({}))
+  app.get('/key', { config: { auth: auth.apiKey().scopes('incidents:write') } }, async () => ({}))
+  app.post('/v1/:tenantId/hook', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => ({}))
+  const { keyId, plaintextKey } = await issueKey(app)
+  const key = { 'x-api-key': plaintextKey }
+  await app.inject({ url: '/jwt', headers: bearer() })
+  await app.inject({ url: '/check', headers: bearer() })
+  await app.inject({ url: '/v1/ten_other', headers: key })
+  await app.inject({ url: '/key', headers: key })
+  await app.inject({ method: 'POST', url: '/v1/ten_other/hook', payload: '{}', headers: signed('{}', key) })
+  await app.inject({ url: '/jwt', headers: bearer({ aud: 'x' }) })
+  await app.inject({ url: '/key' })
+  const lines = log.lines.filter(({ msg }) => msg === 'request refused')
+  const user = { scheme: 'jwt', tenantId: 'ten_a', subject: 'usr_1' }
+  const machine = { scheme: 'apiKey', tenantId: 'ten_a', keyId }
+  t.strictSame(lines.map(({ level, time, pid, hostname, reqId, msg, rule, ...rest }) => rest), [
+    { code: 'AUTH_ROLE_REQUIRED', reason: 'role', ...user },
+    { code: 'AUTH_CHECK_FAILED', reason: 'check', ...user },
+    { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', ...machine },
+    { code: 'AUTH_SCOPE_REQUIRED', reason: 'scope', ...machine },
+    { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', ...machine },
+    { code: 'AUTH_TOKEN_CLAIMS', reason: 'audience' },
+    { code: 'AUTH_API_KEY_MISSING', reason: 'absent' }
+  ])
+})
+
 t.test('a decision is published where somebody listens, with a duration and nothing secret', async (t) => {
   const events: Array<Record<string, unknown>> = []
   const listener = (event: unknown): void => { events.push(event as Record<string, unknown>) }
