@@ -46,6 +46,8 @@ t.test('threat 13: a malformed, too long, misspelt, foreign or unaccepted key is
   }
   t.strictSame(vectors.refusedWithoutLookup.map(reasons), ['form', 'checksum', 'form', 'form', 'form'])
   t.equal(reasons('x'.repeat(129)), 'size')
+  t.equal(reasons('x'.repeat(128)), 'form')
+  for (const value of [undefined, null, 7, {}, Buffer.from('cflo_')]) t.match(refusalOf(() => verifier.verify(value as unknown as string)), { ...invalid, reason: 'form' }, 'what is no text is no key')
   t.equal(reasons(vectors.valid[1].key), 'environment')
   t.equal(reasons(vectors.legacy[0].key), 'form')
   t.equal(reasons(''), 'form')

@@ -50,7 +50,7 @@ t.test('a clock that jumps, forwards and backwards: every answer is that of the 
           const claims = { sub: `usr_${++made}`, exp: at + 60, iat: at, nbf: at - 10 }
           tokens.push({ text: token(claims), claims: { iss: 'causeflow', aud: 'causeflow-api', ...claims }, seen: false })
           if (tokens.length > 20) tokens.shift()
-          const { plaintextKey, keyId } = await app.causeflowAuth.apiKeys.create({ tenantId: `ten_${counts.total()}`, name: 'a key', expiresAt: new Date(clock + 120_000).toISOString() })
+          const { plaintextKey, keyId } = await app.causeflowAuth.apiKeys.create({ tenantId: `ten_${made}`, name: 'a key', expiresAt: new Date(clock + 120_000).toISOString() })
           issued.push({ key: plaintextKey, expiresAt: at + 120, revoked: false, keyId })
           if (issued.length > 20) issued.shift()
           break
