@@ -1,8 +1,10 @@
+import { getEventListeners } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { deliverWebhook, type DeliverWebhookOptions } from '../../lib/webhook/deliver.js'
 import { MemoryReplayStore } from '../../lib/webhook/memory-replay-store.js'
+import { causeflow } from '../../lib/webhook/schemes/causeflow.js'
 import { slack } from '../../lib/webhook/schemes/slack.js'
 import { standardWebhooks } from '../../lib/webhook/schemes/standard-webhooks.js'
 import { verifyWebhook } from '../../lib/webhook/sign.js'
@@ -68,6 +70,13 @@ t.test('a body is sent as given, with the caller\'s headers, which never replace
   t.ok(verifyWebhook(sent[0]!.body, sent[0]!.headers, 'secret'))
 })
 
+t.test('a delivery that is given no id has one of its own', async (t) => {
+  const ids = []
+  for (let at = 0; at < 2; at++) ids.push((await deliverWebhook({ url, secret: 'secret', event, async fetch () { return new Response() } })).id)
+  for (const id of ids) t.match(id, /^msg_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  t.not(ids[0], ids[1])
+})
+
 t.test('failures that may pass are tried again with the same id and bytes, each attempt signed with its own time', async (t) => {
   const scheme = standardWebhooks()
   const fault = new Error('connection refused')
@@ -103,6 +112,11 @@ t.test('after the last retry the delivery has failed, with every attempt told', 
   t.strictSame(once.delays, [])
 })
 
+t.test('the status told is the last that was answered, also when no answer came after it', async (t) => {
+  const { result } = await deliver([500, 503, new Error('connection refused')], { retries: 2 })
+  t.match(result, { delivered: false, status: 503, attempts: [{ status: 500 }, { status: 503 }, { status: null }] })
+})
+
 t.test('an answer that trying again would not change is final', async (t) => {
   for (const status of [400, 401, 403, 404, 409, 410, 413, 415, 422]) {
     const { result } = await deliver([status])
@@ -112,10 +126,19 @@ t.test('an answer that trying again would not change is final', async (t) => {
 })
 
 t.test('a redirect is not followed and not tried again', async (t) => {
-  for (const status of [301, 302, 303, 307, 308]) {
+  for (const status of [300, 301, 302, 303, 307, 308]) {
     const { result, sent } = await deliver([() => new Response(null, { status, headers: { location: 'http://169.254.169.254/' } })])
     t.match(result, { delivered: false, status, attempts: [{ failure: 'redirect' }] })
     t.equal(sent.length, 1)
+  }
+})
+
+t.test('a fetch that hides where it was redirected to was redirected, and one that answers without a status was not', async (t) => {
+  const hidden = { status: 0, type: 'opaqueredirect', ok: false, headers: new Headers(), body: null } as unknown as Response
+  for (const [answer, failure] of [[hidden, 'redirect'], [Response.error(), 'status']] as const) {
+    const { result } = await deliver([() => answer])
+    t.match(result, { delivered: false, status: 0, attempts: [{ failure }] })
+    t.equal(result.attempts.length, 1)
   }
 })
 
@@ -147,8 +170,10 @@ t.test('a signal ends the delivery before, during and between attempts', async (
   const before = await deliver([200], { signal: AbortSignal.abort() })
   t.strictSame([before.result, before.sent], [{ delivered: false, id: 'msg_1', status: null, attempts: [] }, []])
   const during = new AbortController()
-  const { result } = await deliver([() => { during.abort(); throw new Error('aborted') }], { signal: during.signal })
+  let told: boolean | undefined
+  const { result } = await deliver([], { signal: during.signal, async fetch (_url, init) { during.abort(); told = init?.signal?.aborted; throw new Error('aborted') } })
   t.match(result, { delivered: false, attempts: [{ failure: 'aborted' }] })
+  t.equal(told, true, 'the fetch is told')
   t.equal(result.attempts.length, 1)
   const between = new AbortController()
   const { result: two } = await deliver([500, 200], { signal: between.signal, async delay () { between.abort() } })
@@ -170,11 +195,48 @@ t.test('the wait that is used without one handed in ends with its time or its si
   t.equal(calls, 2)
 })
 
+t.test('a signal that ends while an attempt is signed ends that attempt', async (t) => {
+  const ended = new AbortController()
+  const scheme = { ...causeflow(), sign () { ended.abort(); return {} } }
+  const { result } = await deliver([], { scheme, signal: ended.signal, async fetch (_url, init) { init?.signal?.throwIfAborted(); return new Response() } })
+  t.match(result, { delivered: false, attempts: [{ failure: 'aborted' }] })
+  t.equal(result.attempts.length, 1)
+})
+
+t.test('a signal that ended before the wait leaves nothing to wait for', async (t) => {
+  const ended = new AbortController()
+  const waits: number[] = []
+  const timers = { setTimeout (callback: () => void, milliseconds: number) { if (milliseconds < 5000) { waits.push(milliseconds); queueMicrotask(callback) } }, clearTimeout () {} }
+  const result = await deliverWebhook({ url, secret: 'secret', event, timers, signal: ended.signal, async fetch () { ended.abort(); return new Response(null, { status: 500 }) } })
+  t.match(result, { delivered: false, status: 500 })
+  t.strictSame(waits, [])
+})
+
+t.test('a wait that nobody can end ends with its time', async (t) => {
+  let waiting: (ring: () => void) => void = () => {}
+  const ring = new Promise<() => void>((resolve) => { waiting = resolve })
+  const timers = { setTimeout (callback: () => void, milliseconds: number) { if (milliseconds < 5000) waiting(callback) }, clearTimeout () {} }
+  const answers = [500, 200]
+  const delivery = deliverWebhook({ url, secret: 'secret', event, timers, async fetch () { return new Response(null, { status: answers.shift()! }) } })
+  // A delivery that fails meanwhile is not waited for.
+  const end = await Promise.race([ring, delivery.then(() => () => {})])
+  end()
+  t.match(await delivery, { delivered: true, attempts: [{ status: 500 }, { status: 200 }] })
+})
+
+t.test('a delivery that has ended leaves nothing on the signal of its caller, which may outlive thousands', async (t) => {
+  const { signal } = new AbortController()
+  const timers = { setTimeout (callback: () => void, milliseconds: number) { if (milliseconds < 5000) queueMicrotask(callback) }, clearTimeout () {} }
+  const answers = [500, 503, 200]
+  t.match(await deliverWebhook({ url, secret: 'secret', event, timers, signal, async fetch () { return new Response(null, { status: answers.shift()! }) } }), { delivered: true })
+  t.strictSame(getEventListeners(signal, 'abort'), [])
+})
+
 t.test('only https is let out, or http on loopback; no credentials, no other protocol', async (t) => {
-  for (const good of ['https://a.test/', 'http://localhost:1/', 'http://127.0.0.1:1/', 'http://127.9.9.9/', 'http://[::1]:1/', new URL('https://a.test/')]) {
+  for (const good of ['https://a.test/', 'http://localhost:1/', 'http://127.0.0.1:1/', 'http://127.9.9.9/', 'http://127.10.0.1/', 'http://127.0.10.1/', 'http://127.0.0.10/', 'http://[::1]:1/', new URL('https://a.test/')]) {
     t.equal((await deliver([200], { url: good })).result.delivered, true, String(good))
   }
-  for (const bad of ['http://a.test/', 'http://127.0.0.1.a.test/', 'http://localhost.a.test/', 'http://10.0.0.1/', 'ftp://a.test/', 'file:///etc/passwd', 'javascript:1', '/in', '', 'https://user:pass@a.test/', 'https://user@a.test/']) {
+  for (const bad of ['http://a.test/', 'http://127.0.0.1.a.test/', 'http://localhost.a.test/', 'http://10.0.0.1/', 'ftp://a.test/', 'file:///etc/passwd', 'javascript:1', '/in', '', 'https://user:pass@a.test/', 'https://user@a.test/', 'https://:pass@a.test/']) {
     await t.rejects(deliver([200], { url: bad }), { code: 'AUTH_CONFIG_OPTION' }, bad)
   }
   t.equal((await deliver([200], { url: 'http://a.test/', allowHttp: true })).result.delivered, true)
@@ -207,6 +269,21 @@ t.test('of an answer\'s body no more than 16 kB and what is under way is read', 
   t.equal(result.delivered, true)
   t.ok(pulled < 20_000, `${pulled} bytes`)
   t.equal(cancelled, true)
+})
+
+t.test('an answer of up to 16 kB is read to its end and not broken off, so that its connection can be used again', async (t) => {
+  const done: string[] = []
+  let chunks = 2
+  const answer = new ReadableStream<Uint8Array>({
+    pull (controller) {
+      if (chunks-- > 0) return controller.enqueue(new Uint8Array(8192))
+      done.push('read')
+      controller.close()
+    },
+    cancel () { done.push('broken off') }
+  }, { highWaterMark: 0 })
+  t.equal((await deliver([() => new Response(answer, { status: 200 })])).result.delivered, true)
+  t.strictSame(done, ['read'])
 })
 
 t.test('an answer whose body breaks off has still been given', async (t) => {

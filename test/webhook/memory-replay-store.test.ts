@@ -45,6 +45,62 @@ t.test('after a long silence, and after a clock set back, everything that is pas
   t.strictSame(store.size, 2, 'later and again')
 })
 
+t.test('a delivery is new again at its very time, in the middle of a second too', async (t) => {
+  now = Date.UTC(2026, 0, 2)
+  const store = new MemoryReplayStore({ clock })
+  store.remember('at', now + 500)
+  store.remember('after', now + 500)
+  now += 499
+  t.equal(store.remember('at', now + 60_000), false)
+  now += 1
+  t.equal(store.remember('at', now + 60_000), true)
+  now += 1
+  t.equal(store.remember('after', now + 60_000), true)
+})
+
+t.test('a delivery that is remembered anew counts until its new time, whatever its old one was', async (t) => {
+  now = Date.UTC(2026, 0, 2)
+  const store = new MemoryReplayStore({ clock })
+  store.remember('again', now + 500)
+  now += 700
+  t.equal(store.remember('again', now + 60_000), true)
+  now += 1_000
+  t.equal(store.remember('again', now + 60_000), false)
+})
+
+t.test('a forgotten delivery leaves those that end with it to be dropped in their time', async (t) => {
+  now = Date.UTC(2026, 0, 2)
+  const store = new MemoryReplayStore({ clock })
+  for (const key of ['a', 'b', 'c']) store.remember(key, now + 5_000)
+  store.forget('b')
+  t.equal(store.size, 2)
+  now += 5_000
+  store.remember('later', now + 5_000)
+  t.equal(store.size, 1)
+})
+
+t.test('what is past is dropped to the very second, however many seconds are still to come', async (t) => {
+  for (const others of [0, 100]) {
+    now = Date.UTC(2026, 0, 2)
+    const store = new MemoryReplayStore({ clock })
+    for (let at = 0; at < others; at++) store.remember(`other ${at}`, now + 86_400_000 + at * 1000)
+    for (const seconds of [2, 5, 6]) store.remember(`${seconds}`, now + seconds * 1000)
+    const sizes = []
+    for (const seconds of [5, 1, 1]) {
+      now += seconds * 1000
+      store.remember('past', now)
+      sizes.push(store.size - others)
+    }
+    t.strictSame(sizes, [1, 0, 0], `${others} others`)
+  }
+})
+
+t.test('there may be room for one', async (t) => {
+  const store = new MemoryReplayStore({ max: 1, clock })
+  t.equal(store.remember('one', now + 10_000), true)
+  t.throws(() => store.remember('two', now + 10_000), { message: /full/ })
+})
+
 t.test('a delivery whose time is past already takes no room', async (t) => {
   const store = new MemoryReplayStore({ clock })
   t.equal(store.remember('past', now), true)

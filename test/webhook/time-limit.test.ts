@@ -37,6 +37,12 @@ t.test('a failure that comes late is nobody\'s unhandled rejection', async (t) =
   t.equal(unhandled, 0)
 })
 
+t.test('timers whose handle is a number, a bare object or nothing will do', async (t) => {
+  for (const handle of [5, {}, null, undefined]) {
+    t.equal(await withinTimeLimit(Promise.resolve('answer'), 2000, { setTimeout: () => handle, clearTimeout () {} }), 'answer', String(handle))
+  }
+})
+
 t.test('what acts like a promise is one', async (t) => {
   t.strictSame([Promise.resolve(), { then () {} }, { then: 5 }, null, undefined, true, 'then', () => {}].map((value: unknown) => isPromiseLike(value)), [true, true, false, false, false, false, false, false])
 })

@@ -1,7 +1,7 @@
 /* eslint no-throw-literal: off, prefer-promise-reject-errors: off -- what an application throws is what is tested */
 import { createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { AuthError } from '../../lib/errors.js'
 import type { Principal, WebhookPrincipal } from '../../lib/principal.js'
 import type { ReplayStore } from '../../lib/webhook/replay.js'
@@ -153,8 +153,8 @@ t.test('threat 23: a resolver that throws anything, rejects with anything or ans
     t.strictSame(await refusalOf(() => verifierOf({ secret: () => Promise.reject(thrown) }).open(signed(), request, null)), expected)
   }
   for (const answer of [5, true, { secret: 'secret' }, [5], { secrets: 5, tenantId: null }, Symbol('x')] as never[]) {
-    t.match(await refusalOf(() => verifierOf({ secret: () => answer }).open(signed(), request, null)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected' })
-    t.match(await refusalOf(() => verifierOf({ secret: async () => answer }).open(signed(), request, null)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected' })
+    t.match(await refusalOf(() => verifierOf({ secret: () => answer }).open(signed(), request, null)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', cause: TypeError })
+    t.match(await refusalOf(() => verifierOf({ secret: async () => answer }).open(signed(), request, null)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', cause: TypeError })
   }
   t.match(await refusalOf(() => verifierOf({ scheme: standardWebhooks(), secret: () => 'not base64!' }).open(signed('AAAA', standardWebhooks()), request, null)),
     { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected' })
@@ -257,6 +257,21 @@ t.test('a scheme of the application that throws, undefined included, or forgets 
   }
 })
 
+t.test('what a scheme throws while it looks for the time in a body is kept for the log', async (t) => {
+  for (const fault of [new Error('a bug of the scheme'), undefined]) {
+    const scheme: SignatureScheme = { ...causeflow(), timestampOf () { throw fault } }
+    t.strictSame(await refusalOf(() => (verifierOf({ scheme }).open(signed(), request, null) as OpenedSignature).verify(body)),
+      { code: 'AUTH_SIGNATURE_STALE', reason: 'timestamp', cause: fault })
+  }
+})
+
+t.test('a scheme that reads a time and sets no tolerance takes it from any year', async (t) => {
+  for (const time of [0, start / 1000 - 0.5, start / 1000 + 1e9]) {
+    const scheme: SignatureScheme = { ...causeflow(), tolerance: null, timestampOf: () => time }
+    t.equal((verifierOf({ scheme }).open(signed(), request, null) as OpenedSignature).verify(body).timestamp, Math.floor(time))
+  }
+})
+
 t.test('no refusal carries the secret, the signature or the body', async (t) => {
   const secret = 'whsec_not_for_any_log'
   const refusals = [
@@ -349,6 +364,15 @@ t.test('two schemes, sources, tenants, routes or bodies never share a key', asyn
   for (const key of keys) t.match(key, /^[A-Za-z0-9_-]{43}$/)
 })
 
+t.test('a delivery has the same key in every version, or an upgrade would let in again what a shared store remembers', async (t) => {
+  const keys: string[] = []
+  const replay: ReplayStore = { remember (key) { keys.push(key); return true }, forget () {} }
+  await receive(verifierOf({ replay }), signed())
+  await receive(verifierOf({ replay, scheme: slack(), secret: () => ({ secrets: 'secret', tenantId: 'ten_a' }) }), signed('secret', slack()))
+  await receive(verifierOf({ replay, scheme: standardWebhooks(), secret: 'AAAA' }), signed('AAAA', standardWebhooks()))
+  t.strictSame(keys, ['YuXlg_m9VWIm6t0WGZjkARx3UL76jP87qAkkdpSvw94', 'zFRrhIhyjj1D22tdMWIxfE-1fzqEZPvrPL6_aIrdo9A', 'xqTcDeU6J4DcfvNf1FHHE_TICSS3kYFxE9Z_dLpjqR4'])
+})
+
 t.test('a delivery is remembered for as long as it could be timely, and a day where no time is signed', async (t) => {
   const until: number[] = []
   const replay: ReplayStore = { remember (_key, time) { until.push(time - start); return true }, forget () {} }
@@ -387,7 +411,7 @@ t.test('a store that throws, rejects, hangs or answers neither true nor false is
   }
   for (const answer of [undefined, null, 1, 'OK'] as never[]) {
     for (const remember of [() => answer, async () => answer]) {
-      t.match(await refusalOf(() => receive(verifierOf({ replay: { remember, forget () {} } }), signed())), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected' })
+      t.match(await refusalOf(() => receive(verifierOf({ replay: { remember, forget () {} } }), signed())), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', cause: TypeError })
     }
   }
   const hanging = refusalOf(() => receive(verifierOf({ replay: { remember: () => new Promise(() => {}), forget () {} } }, undefined, timers), signed()))
@@ -396,7 +420,8 @@ t.test('a store that throws, rejects, hangs or answers neither true nor false is
   t.match(await hanging, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
 })
 
-t.test('a store that remembers after its time limit is told to forget: the delivery was refused and comes again', async (t) => {
+/** How often a store is told to forget when its answer comes after the time limit. */
+async function forgottenAfter (t: Test, lateAnswer: boolean): Promise<number> {
   const timers = manualTimers()
   const forgotten: string[] = []
   let answer: (isNew: boolean) => void = () => {}
@@ -405,9 +430,24 @@ t.test('a store that remembers after its time limit is told to forget: the deliv
   await new Promise(setImmediate)
   timers.ring()
   t.match(await refused, { code: 'AUTH_STORE_UNAVAILABLE' })
-  answer(true)
+  answer(lateAnswer)
   await new Promise(setImmediate)
-  t.equal(forgotten.length, 1)
+  return forgotten.length
+}
+
+t.test('a store that remembers after its time limit is told to forget: the delivery was refused and comes again', async (t) => {
+  t.equal(await forgottenAfter(t, true), 1)
+})
+
+t.test('threat 26: a store that knew the delivery already is not told to forget, however late it says so', async (t) => {
+  t.equal(await forgottenAfter(t, false), 0)
+})
+
+t.test('a store that forgets, at once or later, has no fault to tell', async (t) => {
+  for (const forget of [() => {}, async () => {}]) {
+    const remembered = await receive(verifierOf({ replay: { remember: () => true, forget } }), signed())
+    t.equal(await remembered!.forget(), null)
+  }
 })
 
 t.test('a store that cannot forget never throws or rejects: its fault is the answer', async (t) => {
