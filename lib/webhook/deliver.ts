@@ -81,11 +81,15 @@ export interface DeliveryResult {
 export async function deliverWebhook (options: DeliverWebhookOptions): Promise<DeliveryResult> {
   const delivery = prepare(options)
   const attempts: DeliveryAttempt[] = []
+  // Kept from pRetry, which would try it again.
+  const faults: unknown[] = []
   let failures = 0
   try {
     await pRetry(async () => {
       if (delivery.signal?.aborted) return
-      const { attempt, retryAfter } = await tryOnce(delivery)
+      const tried = await tryOnce(delivery).catch((fault: unknown) => { faults.push(fault) })
+      if (tried === undefined) return
+      const { attempt, retryAfter } = tried
       attempts.push(attempt)
       if (isWorthAnother(attempt)) throw new FailedAttempt(retryAfter)
     }, {
@@ -101,6 +105,7 @@ export async function deliverWebhook (options: DeliverWebhookOptions): Promise<D
   } catch (error) {
     if (!(error instanceof FailedAttempt)) throw error
   }
+  if (faults.length > 0) throw faults[0]
   const last = attempts.at(-1)
   return {
     delivered: last?.failure === null,

@@ -258,6 +258,23 @@ t.test('wrong options are refused before anything is sent', async (t) => {
   await t.rejects(deliverWebhook({ url, secret: 'secret', body: event as never }), { code: 'AUTH_CONFIG_OPTION', message: /Give an object as event/ })
 })
 
+t.test('a fault of configuration that only an attempt shows ends it at once: no wait, nothing more sent, and it is what is thrown', async (t) => {
+  const delays: number[] = []
+  const delay = async (milliseconds: number): Promise<void> => { delays.push(milliseconds) }
+  // An id with a full stop cannot be signed by this scheme.
+  await t.rejects(deliver([200], { scheme: standardWebhooks(), secret: 'AAAA', id: 'a.b', delay }), { code: 'AUTH_CONFIG_OPTION' })
+  t.strictSame(delays, [])
+  let times = 0
+  const fault = new Error('no time')
+  const clock = (): number => {
+    if (++times > 4) throw fault
+    return start
+  }
+  t.equal(await deliver([500], { clock, delay, retries: 9 }).catch((error: unknown) => error), fault, 'after attempts that have failed, too')
+  t.strictSame(Object.keys(fault), [], 'and nothing is written on it')
+  t.ok(delays.length > 0 && delays.length < 4, `${delays.length} waits`)
+})
+
 t.test('of an answer\'s body no more than 16 kB and what is under way is read', async (t) => {
   let pulled = 0
   let cancelled = false
