@@ -543,12 +543,13 @@ t.test('the channel tells what happened to the set, and no key and no token', as
   clock.tick(600)
   await pems('k2')
   await pems('k2')
-  await pems('k2')
+  t.equal(told.length, 5, 'that it is stale is told at the first request after the failure')
+  for (let request = 0; request < 4; request++) await pems('k2')
   t.match(told, [
     { issuer: 'main', event: 'fetched', keyIds: ['k1'], refused: [{ keyId: null, why: 'it is not an object' }, { keyId: 'enc', why: 'it is not for signatures' }] },
     { issuer: 'main', event: 'fetched', keyIds: ['k2'], refused: [] },
     { issuer: 'main', event: 'rotated', added: ['k2'], removed: ['k1'] },
-    { issuer: 'main', event: 'failed', reason: 'rejected', failures: 1, retryIn: 30 },
+    { issuer: 'main', event: 'failed', reason: 'rejected', cause: { message: /is not a JSON object$/ }, failures: 1, retryIn: 30 },
     { issuer: 'main', event: 'stale', age: 600 }
   ])
   t.equal(told.length, 5)
