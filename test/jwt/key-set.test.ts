@@ -539,7 +539,7 @@ t.test('the channel tells what happened to the set, and no key and no token', as
   answer(keysOf(jwkOf(b, { kid: 'k2' })))
   clock.tick(600)
   await pems('k2')
-  answer('x')
+  answer('7')
   clock.tick(600)
   await pems('k2')
   await pems('k2')
