@@ -286,6 +286,14 @@ t.test('what is wrong with an option is said with the name of the scheme that ha
   }
 })
 
+t.test('whoever gives an option of another form is told which form it has', async (t) => {
+  const said = (message: RegExp): { code: string, message: RegExp } => ({ code: 'AUTH_CONFIG_OPTION', message })
+  t.throws(() => slack({ tolerance: '5' } as never), said(/slack\(\{ tolerance \}\).* seconds\b/))
+  t.throws(() => causeflow({ bareHex: 1 } as never), said(/causeflow\(\{ bareHex \}\).* true or false/))
+  t.throws(() => causeflow({ header: 'two words' }), said(/causeflow\(\{ header \}\).* name of a header/))
+  t.throws(() => causeflow({ timestampField: '' }), said(/causeflow\(\{ timestampField \}\).* field of the body/))
+})
+
 t.test('an option that is undefined is one that is absent', async (t) => {
   const absent = { tolerance: undefined } as never
   for (const scheme of [causeflow, standardWebhooks, slack, stripe]) t.equal(scheme(absent).tolerance, scheme().tolerance)
@@ -341,7 +349,7 @@ t.test('standard webhooks: a secret of any length is read, with or without = at 
   }
 })
 
-t.test('causeflow: a body that is no object has no time, and neither has a field that is no text and no number, whatever is in it', async (t) => {
+t.test('causeflow: a body that is no object has no time, and neither has a field that is no number and no ISO time from end to end', async (t) => {
   const timeOf = (content: string, timestampField: string): unknown => causeflow({ timestampField }).timestampOf!(Buffer.from(content))
   t.equal(timeOf(`{"timestamp":${time}}`, 'timestamp'), time)
   for (const content of ['', '{', 'null', '5', 'true', '"text"']) {
@@ -350,6 +358,11 @@ t.test('causeflow: a body that is no object has no time, and neither has a field
   }
   const iso = '2021-02-25T15:02:10Z'
   t.equal(timeOf(`{"timestamp":"${iso}"}`, 'timestamp'), time)
+  // What Date.parse takes: a year of six digits, and anything behind a NUL.
+  for (const text of [`+00${iso}`, `${iso}\0`, `${iso}\0 or so`]) {
+    t.equal(Date.parse(text), time * 1000, text)
+    t.equal(timeOf(JSON.stringify({ timestamp: text }), 'timestamp'), null, text)
+  }
   for (const value of [[iso], [[iso]], { 0: iso }, null, true]) t.equal(timeOf(JSON.stringify({ timestamp: value }), 'timestamp'), null, JSON.stringify(value))
   t.equal(timeOf('{}', 'constructor'), null)
 })
