@@ -275,4 +275,94 @@ t.test('an unknown or ill-formed option of a scheme is refused when the scheme i
     for (const scheme of [standardWebhooks, slack, stripe]) t.throws(() => scheme({ tolerance } as never), option)
   }
   t.throws(() => slack({ constructor: 1 } as never), option)
+  for (const options of [5, true, 'tolerance', () => {}, []] as never[]) t.throws(() => slack(options), { ...option, message: 'slack() takes an object of options' })
+  for (const header of [5, null, ['x-signature'], true] as never[]) t.throws(() => causeflow({ header }), option, 'a header is named by a text')
+  for (const timestampField of [5, null, ['timestamp'], true] as never[]) t.throws(() => causeflow({ timestampField }), option, 'and so is a field')
+})
+
+t.test('what is wrong with an option is said with the name of the scheme that has it', async (t) => {
+  for (const [name, scheme] of Object.entries({ causeflow, standardWebhooks, slack, stripe })) {
+    t.throws(() => scheme({ tolerence: 5 } as never), { code: 'AUTH_CONFIG_OPTION', message: new RegExp(`^${name}\\(\\) `) })
+  }
+})
+
+t.test('whoever gives an option of another form is told which form it has', async (t) => {
+  const said = (message: RegExp): { code: string, message: RegExp } => ({ code: 'AUTH_CONFIG_OPTION', message })
+  t.throws(() => slack({ tolerance: '5' } as never), said(/slack\(\{ tolerance \}\).* seconds\b/))
+  t.throws(() => causeflow({ bareHex: 1 } as never), said(/causeflow\(\{ bareHex \}\).* true or false/))
+  t.throws(() => causeflow({ header: 'two words' }), said(/causeflow\(\{ header \}\).* name of a header/))
+  t.throws(() => causeflow({ timestampField: '' }), said(/causeflow\(\{ timestampField \}\).* field of the body/))
+})
+
+t.test('an option that is undefined is one that is absent', async (t) => {
+  const absent = { tolerance: undefined } as never
+  for (const scheme of [causeflow, standardWebhooks, slack, stripe]) t.equal(scheme(absent).tolerance, scheme().tolerance)
+  t.strictSame(causeflow({ header: undefined, bareHex: undefined, timestampField: undefined } as never).headers, ['x-webhook-signature'])
+})
+
+t.test('each scheme has a name of its own, which keeps its deliveries apart from another\'s', async (t) => {
+  for (const [name, scheme] of Object.entries(schemes)) t.equal(scheme.name, name)
+})
+
+t.test('a scheme reads null where one of its headers is missing or ill-formed, and does not throw', async (t) => {
+  for (const scheme of Object.values(schemes)) {
+    const headers = signWebhook(body, 'AAAA', scheme, { id: 'msg_1', timestamp: time })
+    t.not(scheme.read(headers), null, scheme.name)
+    t.equal(scheme.read({}), null, scheme.name)
+  }
+  for (const [scheme, needed] of [
+    [standardWebhooks(), ['webhook-id', 'webhook-timestamp', 'webhook-signature']],
+    [slack(), ['x-slack-signature', 'x-slack-request-timestamp']]
+  ] as const) {
+    const headers = signWebhook(body, 'AAAA', scheme, { id: 'msg_1', timestamp: time })
+    for (const name of needed) for (const value of [undefined, '']) t.equal(scheme.read({ ...headers, [name]: value }), null, `${name} ${value}`)
+  }
+})
+
+t.test('standard webhooks and stripe: signatures of a version with two digits are passed over, before and after the one that counts', async (t) => {
+  const headers = signWebhook(body, 'AAAA', standardWebhooks(), { id: 'msg_1', timestamp: time })
+  const right = headers['webhook-signature']!
+  for (const other of ['v2,YQ==', 'v10,YQ==', 'v2a,YQ==', 'v10a,YQ==']) {
+    for (const list of [`${other} ${right}`, `${right} ${other}`]) t.equal(refusal(standardWebhooks(), { ...headers, 'webhook-signature': list }, 'AAAA'), null, list)
+  }
+  const digits = hex('secret', `${time}.${body}`)
+  for (const value of [`t=${time},v10=abc,v1=${digits}`, `t=${time},v1=${digits},v10=abc`]) t.equal(refusal(stripe(), { 'stripe-signature': value }), null, value)
+})
+
+t.test('standard webhooks: an id of up to 256 characters is signed and read, and a longer one refused before it is sent', async (t) => {
+  const [longest, longer] = ['a'.repeat(256), 'a'.repeat(257)]
+  const headers = signWebhook(body, 'AAAA', standardWebhooks(), { id: longest, timestamp: time })
+  t.equal(verifyWebhook(body, headers, 'AAAA', standardWebhooks(), { clock }).deliveryId, longest)
+  t.throws(() => signWebhook(body, 'AAAA', standardWebhooks(), { id: longer, timestamp: time }), { code: 'AUTH_CONFIG_OPTION' })
+})
+
+t.test('standard webhooks: a secret of any length is read, with or without = at its end, and one with a digit too few or too many is refused', async (t) => {
+  for (let length = 1; length <= 40; length++) {
+    const key = Buffer.alloc(length, 0xfb)
+    const headers = signWebhook(body, key, standardWebhooks(), { timestamp: time })
+    const padded = key.toString('base64')
+    const unpadded = padded.replace(/=+$/, '')
+    for (const secret of [padded, unpadded, `whsec_${padded}`, `whsec_${unpadded}`]) t.equal(refusal(standardWebhooks(), headers, secret), null, secret)
+  }
+  for (const secret of ['AAAAA', 'AAAAA=', 'AAAAA==', 'AAAAA===', 'AAAAAA=', 'AAAAAA===', 'AAAAAAA==', 'AAAA=', '=AAAA', 'AA==AAAA']) {
+    t.throws(() => signWebhook(body, secret, standardWebhooks()), { code: 'AUTH_CONFIG_OPTION', message: /base64/ }, secret)
+  }
+})
+
+t.test('causeflow: a body that is no object has no time, and neither has a field that is no number and no ISO time from end to end', async (t) => {
+  const timeOf = (content: string, timestampField: string): unknown => causeflow({ timestampField }).timestampOf!(Buffer.from(content))
+  t.equal(timeOf(`{"timestamp":${time}}`, 'timestamp'), time)
+  for (const content of ['', '{', 'null', '5', 'true', '"text"']) {
+    t.equal(timeOf(content, 'timestamp'), null, content)
+    t.equal(timeOf(content, 'length'), null, `${content} has a length, which is no time`)
+  }
+  const iso = '2021-02-25T15:02:10Z'
+  t.equal(timeOf(`{"timestamp":"${iso}"}`, 'timestamp'), time)
+  // What Date.parse takes: a year of six digits, and anything behind a NUL.
+  for (const text of [`+00${iso}`, `${iso}\0`, `${iso}\0 or so`]) {
+    t.equal(Date.parse(text), time * 1000, text)
+    t.equal(timeOf(JSON.stringify({ timestamp: text }), 'timestamp'), null, text)
+  }
+  for (const value of [[iso], [[iso]], { 0: iso }, null, true]) t.equal(timeOf(JSON.stringify({ timestamp: value }), 'timestamp'), null, JSON.stringify(value))
+  t.equal(timeOf('{}', 'constructor'), null)
 })

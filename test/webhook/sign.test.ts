@@ -85,6 +85,7 @@ t.test('without options the scheme is causeflow, the time is now and each delive
 t.test('an empty body and a time that is not whole seconds are refused', async (t) => {
   for (const body of ['', Buffer.alloc(0)]) t.throws(() => signWebhook(body, 'secret'), { code: 'AUTH_CONFIG_OPTION' })
   for (const body of [{ alert: 1 }, undefined, null, 5] as never[]) t.throws(() => signWebhook(body, 'secret'), { code: 'AUTH_CONFIG_OPTION', message: /Serialise the body once/ })
+  t.equal(signWebhook('body', 'secret', slack(), { timestamp: 0 })['x-slack-request-timestamp'], '0', 'the epoch itself is a time')
   for (const timestamp of [1.5, NaN, -1, Infinity, '1' as never]) t.throws(() => signWebhook('body', 'secret', slack(), { timestamp }), { code: 'AUTH_CONFIG_OPTION' })
 })
 
@@ -104,6 +105,21 @@ t.test('verifyWebhook takes headers as fetch, node:http and plain objects have t
   t.throws(() => verifyWebhook('', headers, 'secret'), { code: 'AUTH_SIGNATURE_INVALID' })
   t.throws(() => verifyWebhook('body', headers, ''), { code: 'AUTH_CONFIG_OPTION' })
   for (const body of [{ alert: 1 }, undefined, null, 5] as never[]) t.throws(() => verifyWebhook(body, headers, 'secret'), { code: 'AUTH_CONFIG_OPTION', message: /before it is parsed/ })
+})
+
+t.test('a signature that is there in pieces is put together by nobody', async (t) => {
+  const [prefix, digits] = signWebhook('body', 'secret')['x-webhook-signature']!.split(/(?<==)/) as [string, string]
+  for (const source of [{ 'x-webhook-signature': [prefix, digits] }, { 'X-Webhook-Signature': prefix, 'x-webhook-signature': digits }]) {
+    t.throws(() => verifyWebhook('body', source, 'secret'), { code: 'AUTH_SIGNATURE_INVALID' })
+  }
+})
+
+t.test('a scheme of one\'s own sees headers as it would in a route: names in lower case, duplicates joined', async (t) => {
+  let seen: object = {}
+  const scheme: SignatureScheme = { ...causeflow(), read (headers) { seen = headers; return causeflow().read(headers) } }
+  const headers = { ...signWebhook('body', 'secret'), 'X-Mine': 'one', 'x-mine': 'two', 'x-Mine': ['three', 'four'], 'x-absent': undefined }
+  t.equal(verifyWebhook('body', headers, 'secret', scheme).scheme, 'webhook')
+  t.strictSame({ ...seen }, { ...signWebhook('body', 'secret'), 'x-mine': 'one, two, three, four' })
 })
 
 const awkward = ['{"event":"incident.created"}', 'é€😀', '\ufeff{"a":1}\r\n', '%s %d \\n $HOME `x` "q" \'q\'']
