@@ -75,9 +75,8 @@ function setContentType (request: FastifyRequest, received: string | undefined, 
   if (received === undefined) delete request.raw.headers['content-type']
   else request.raw.headers['content-type'] = received
   if (request.headers['content-type'] === contentType) return
-  // An earlier hook has set headers of its own over the received ones.
-  const { 'content-type': _, ...others } = request.headers
-  request.headers = (contentType === undefined ? others : { ...others, 'content-type': contentType }) as FastifyRequest['headers']
+  // An earlier hook has set headers of its own over the received ones; where it took this one away, undefined stands over it.
+  request.headers = { ...request.headers, 'content-type': contentType } as FastifyRequest['headers']
 }
 
 let mediaTypeSymbol: symbol | undefined

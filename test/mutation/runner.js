@@ -7,6 +7,7 @@
 import crypto from 'node:crypto'
 import { register, syncBuiltinESMExports } from 'node:module'
 import { performance } from 'node:perf_hooks'
+import { mock } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { declareClassPlugin, commonTokens, PluginKind, tokens } from '@stryker-mutator/api/plugin'
 import { determineHitLimitReached, DryRunStatus, MutantRunStatus, TestStatus } from '@stryker-mutator/api/test-runner'
@@ -123,6 +124,8 @@ class Runner {
   /** What failed first in a test; null where nothing did. */
   async #outcome ({ name, options, body }) {
     this.stray = []
+    // A test that never ended has not put them back, and whoever waits after it would wait for ever.
+    mock.timers.reset()
     const root = new this.Test({ name: 'mutation' })
     root.on('data', () => {})
     const result = await root.test(name, options, body)

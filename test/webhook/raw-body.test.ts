@@ -139,6 +139,17 @@ t.test('a content type of an earlier hook\'s own is put back also where the clie
   t.notOk('content-type' in request.raw.headers)
 })
 
+t.test('a content type that an earlier hook has taken away stays away', async (t) => {
+  const request = await received(t, { 'content-type': 'application/json', 'x-other': '1' })
+  request.headers = { 'content-type': undefined } as unknown as FastifyRequest['headers']
+  const relabelled = new Relabelled(request, labels, nothing)
+  t.equal(relabelled.form, 'bytes')
+  t.equal(request.headers['content-type'], labels.other)
+  relabelled.restore()
+  t.equal(request.headers['content-type'], undefined)
+  t.equal(request.headers['x-other'], '1')
+})
+
 t.test('a media type that an earlier hook has read is forgotten under the label, and the label is forgotten after it', async (t) => {
   const { Relabelled } = await loadedAnew()
   const mediaType = (request: object): unknown => (request as { mediaType?: string }).mediaType
