@@ -113,6 +113,7 @@ for (const errorHandler of ['fastify', 'causeflow', 'problem'] as const) {
     const last = round()
     server.child.kill('SIGTERM')
     await last
+    client.end()
     await server.ended
 
     const output = server.output()

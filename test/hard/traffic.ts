@@ -12,10 +12,10 @@ export interface Answer { status: number, body: string, head: string }
 /** Status 0 and the error's code where no answer came. */
 export type Client = (port: number, ask: Ask) => Promise<Answer>
 
-export function createClient (t: Pick<Test, 'teardown'>): Client {
+export function createClient (t: Pick<Test, 'teardown'>): Client & { end (): void } {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 })
   t.teardown(() => agent.destroy())
-  return (port, { method = 'GET', path, headers = {}, body }) => new Promise((resolve) => {
+  const ask: Client = (port, { method = 'GET', path, headers = {}, body }) => new Promise((resolve) => {
     const outgoing = request({ host: '127.0.0.1', port, method, path, agent, headers: { ...body === undefined ? {} : { 'content-type': 'application/json', 'content-length': `${Buffer.byteLength(body)}` }, ...headers } }, (response) => {
       let text = ''
       response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
@@ -25,6 +25,8 @@ export function createClient (t: Pick<Test, 'teardown'>): Client {
     outgoing.on('error', (error: NodeJS.ErrnoException) => resolve({ status: 0, body: error.code ?? error.message, head: '' }))
     outgoing.end(body)
   })
+  // A connection that is open and idle keeps a server that is ending for as long as its keepAliveTimeout, 72 s.
+  return Object.assign(ask, { end: () => agent.destroy() })
 }
 
 /** One sort of request. A hostile one must never be served. */
