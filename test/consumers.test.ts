@@ -26,10 +26,19 @@ writeFileSync(join(consumer, 'entries.ts'), entries.map((entry, i) => `import * 
 t.test('the archive holds the build, the documents and nothing else', async (t) => {
   const files = readdirSync(installed, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
     .map((file) => join(file.parentPath, file.name).slice(installed.length + 1).replaceAll('\\', '/'))
-  t.strictSame(files.filter((file) => !/^dist\/.+\.(js|d\.ts)$|^docs\/[^/]+\.md$|^(package\.json|README\.md|LICENSE)$/.test(file)), [])
+  t.strictSame(files.filter((file) => !/^dist\/.+\.(js|d\.ts)$|^docs\/.+\.(md|svg|ts|yaml)$|^(package\.json|README\.md|LICENSE)$/.test(file)), [])
   const promised = [...Object.values(manifest.exports).flatMap((entry) => typeof entry === 'string' ? [entry] : Object.values(entry as Record<string, string>)),
     ...Object.values(manifest.bin ?? {}) as string[]]
   t.strictSame(promised.filter((file) => !existsSync(join(installed, file))), [], 'every entry is there')
+})
+
+t.test('what the installed documents link to is installed, but for what only the repository has: tests and the source', async (t) => {
+  const pages = ['README.md', ...readdirSync(join(installed, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md')).map((name) => join('docs', name))]
+  const links = pages.flatMap((page) => [...readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)\s#]+)[^)]*\)/g)].map(([, link = '']) => ({ page, link })))
+    .filter(({ link }) => !/^[a-z]+:/.test(link))
+  const leads = ({ page, link }: { page: string, link: string }): string => join(page, '..', link)
+  t.ok(links.length > 100, `${links.length} links`)
+  t.strictSame(links.filter((one) => !/^(test|lib|\.github)\b/.test(leads(one)) && !existsSync(join(installed, leads(one)))), [])
 })
 
 t.test('no published type mentions @fastify/jwt, whose augmentation would become the user\'s', async (t) => {
