@@ -258,6 +258,11 @@ t.test('wrong options are refused before anything is sent', async (t) => {
   await t.rejects(deliverWebhook({ url, secret: 'secret', body: event as never }), { code: 'AUTH_CONFIG_OPTION', message: /Give an object as event/ })
 })
 
+t.test('a wait that fails is thrown, and not taken for a delivery that failed', async (t) => {
+  const fault = new Error('the queue is gone')
+  t.equal(await deliver([500], { delay: async () => { throw fault } }).catch((error: unknown) => error), fault)
+})
+
 t.test('a fault of configuration that only an attempt shows ends it at once: no wait, nothing more sent, and it is what is thrown', async (t) => {
   const delays: number[] = []
   const delay = async (milliseconds: number): Promise<void> => { delays.push(milliseconds) }

@@ -40,11 +40,30 @@ t.test('further fields are let in; a missing one or one of a wrong type makes it
   }
 })
 
+t.test('an id that an event promises is a string where it is there, and another event may have what it likes under that name', async (t) => {
+  const ids: Record<string, string[]> = {
+    tenant: ['tenantId'],
+    user: ['userId'],
+    incident: ['incidentId'],
+    investigation: ['investigationId', 'incidentId'],
+    remediation: ['remediationId', 'incidentId'],
+    integration: ['integrationId'],
+    trigger: ['triggerId'],
+    knowledge: ['patternId']
+  }
+  const everything = [...new Set(Object.values(ids).flat())]
+  for (const name of webhookEventNames) {
+    const promised = ids[name.split('.')[0]!]!
+    const refused = everything.filter((id) => parseWebhookEvent({ ...event, event: name, data: { [id]: 5 } }) === null)
+    t.strictSame(refused, everything.filter((id) => promised.includes(id)), name)
+  }
+})
+
 t.test('as the schema of a route\'s body it lets tomorrow\'s event in and refuses what is no envelope', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.post('/', { schema: { body: WebhookEnvelopeSchema } }, async (request) => request.body)
   const tomorrow = { ...event, event: 'incident.dreamt', more: true }
   t.strictSame((await app.inject({ method: 'POST', url: '/', payload: tomorrow })).json(), tomorrow)
-  t.equal((await app.inject({ method: 'POST', url: '/', payload: { ...event, timestamp: 'yesterday' } })).statusCode, 400)
+  for (const bent of [{ timestamp: 'yesterday' }, { event: '' }, { tenantId: '' }]) t.equal((await app.inject({ method: 'POST', url: '/', payload: { ...event, ...bent } })).statusCode, 400, JSON.stringify(bent))
 })

@@ -37,6 +37,22 @@ t.test('a failure that comes late is nobody\'s unhandled rejection', async (t) =
   t.equal(unhandled, 0)
 })
 
+t.test('an answer that comes late and that nobody waits for is nobody\'s unhandled rejection either', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  let unhandled = 0
+  const count = (): void => { unhandled++ }
+  process.on('unhandledRejection', count)
+  t.teardown(() => process.off('unhandledRejection', count))
+  let answer: (value: string) => void = () => {}
+  const limited = withinTimeLimit(new Promise<string>((resolve) => { answer = resolve }), 2000, globalThis)
+  mock.timers.tick(2000)
+  await t.rejects(limited, { message: 'No answer within 2000 ms' })
+  answer('late')
+  await new Promise(setImmediate)
+  t.equal(unhandled, 0)
+})
+
 t.test('timers whose handle is a number, a bare object or nothing will do', async (t) => {
   for (const handle of [5, {}, null, undefined]) {
     t.equal(await withinTimeLimit(Promise.resolve('answer'), 2000, { setTimeout: () => handle, clearTimeout () {} }), 'answer', String(handle))

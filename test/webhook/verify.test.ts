@@ -364,6 +364,20 @@ t.test('two schemes, sources, tenants, routes or bodies never share a key', asyn
   for (const key of keys) t.match(key, /^[A-Za-z0-9_-]{43}$/)
 })
 
+t.test('the same delivery under two owners\' secrets is two deliveries, and under one owner\'s a replay', async (t) => {
+  const owner = (subject: string) => ({ scheme: 'jwt', subject }) as unknown as Principal
+  const ownerOf = (proved: Principal | null): string | null => proved?.scheme === 'jwt' ? proved.subject : null
+  const settings = { scheme: standardWebhooks(), secret: Buffer.from('secret'), replay: new MemoryReplayStore({ clock: () => start }), ownerOf }
+  const receive = async (proved: Principal | null) => await refusalOf(async () => {
+    const opened = verifierOf(settings).open(signed(Buffer.from('secret'), standardWebhooks()), request, proved) as OpenedSignature
+    await opened.remember(opened.verify(body), 'POST /')
+  })
+  t.equal(await receive(owner('usr_1')), null)
+  t.equal(await receive(owner('usr_2')), null)
+  t.equal(await receive(null), null)
+  for (const proved of [owner('usr_1'), owner('usr_2'), null]) t.match(await receive(proved), { code: 'AUTH_DELIVERY_REPLAYED' })
+})
+
 t.test('a delivery has the same key in every version, or an upgrade would let in again what a shared store remembers', async (t) => {
   const keys: string[] = []
   const replay: ReplayStore = { remember (key) { keys.push(key); return true }, forget () {} }
