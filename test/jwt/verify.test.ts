@@ -337,6 +337,34 @@ t.test('a revocation check that throws, or answers no boolean, is a store that c
   }
 })
 
+t.test('a revocation check that answers at once keeps a request that is warm synchronous, whatever it answers', async (t) => {
+  let answer: unknown = false
+  const verifier = await verifierOf({ keys, isRevoked: () => answer as boolean })
+  await present(verifier, token())
+  t.strictSame(verifier.recall(token()), principal())
+  for (const [other, reason] of [[true, 'revoked'], [{}, 'rejected'], [{ then: 5 }, 'rejected'], [null, 'rejected']] as const) {
+    answer = other
+    // Thrown, and not rejected: a promise here would be another answer.
+    const thrown = (() => {
+      try {
+        return verifier.recall(token())
+      } catch (error) {
+        return error
+      }
+    })()
+    t.match(thrown, { reason }, JSON.stringify(other))
+  }
+})
+
+t.test('what a revocation check failed with is kept for the log', async (t) => {
+  const cause = new Error('the session store is down')
+  for (const isRevoked of [() => { throw cause }, async () => { throw cause }]) {
+    const verifier = await verifierOf({ keys, isRevoked })
+    const error: unknown = await (async () => await verifier.verify(parseToken(token())))().catch((error: unknown) => error)
+    t.equal((error as Error).cause, cause)
+  }
+})
+
 t.test('a revocation check that has answered leaves no timer behind', async (t) => {
   const { mock } = await import('node:test')
   const verifier = await verifierOf({ keys, isRevoked: async () => false })
