@@ -189,7 +189,7 @@ function unmet (branch: Branch, steps: readonly Step[], index: number, evidence:
   for (let i = index; i < steps.length; i++) {
     const step = steps[i] as Step
     if (step.type === 'agreement') {
-      if (!agree(branch, step.subjects, evidence)) return refusal('AUTH_TENANT_MISMATCH', 'tenant-other', principalOfLeaf(branch, step.subjects[0] as number, evidence))
+      if (!agree(branch, step.subjects, evidence)) return refusal('AUTH_TENANT_MISMATCH', 'tenant-other', spokesman(branch, step.subjects, evidence))
       continue
     }
     const principal = principalOfLeaf(branch, step.subject, evidence)
@@ -253,6 +253,11 @@ function agree (branch: Branch, subjects: readonly number[], evidence: Evidence)
     tenant = tenantId
   }
   return true
+}
+
+/** Of several that disagree, the one that the request would be of. */
+function spokesman (branch: Branch, subjects: readonly number[], evidence: Evidence): Principal {
+  return principalOfLeaf(branch, subjects.includes(branch.principal) ? branch.principal : subjects[0] as number, evidence)
 }
 
 function principalOfLeaf (branch: Branch, index: number, evidence: Evidence): Principal {

@@ -42,9 +42,9 @@ export function report (error: unknown, request: FastifyRequest, plan: Plan | nu
   return refusal
 }
 
-/** Who was proved and may not. An error of an older copy of this package does not know. */
-function whose ({ principal }: Partial<AuthError>): PrincipalBindings | null {
-  return principal === null || principal === undefined ? null : principalBindings(principal)
+/** Who was proved and may not, apart from what `bindPrincipalToLog` has put on the line. An error of an older copy of this package does not know. */
+function whose ({ principal }: Partial<AuthError>): { principal: PrincipalBindings } | null {
+  return principal === null || principal === undefined ? null : { principal: principalBindings(principal) }
 }
 
 function asRefusal (error: unknown): AuthError {

@@ -99,15 +99,19 @@ async function decided (rule: AuthRule, request: Request = {}, { url = '/x', tra
   return { principal, proofs, synchronous: !(answer instanceof Promise || concluded instanceof Promise), steps: trace.steps, proved: trace.proved }
 }
 
-async function refusal (...parameters: Parameters<typeof decided>): Promise<{ code: string, reason: string, challenge: string | null }> {
+async function errorOf (...parameters: Parameters<typeof decided>): Promise<AuthError> {
   try {
     await decided(...parameters)
   } catch (error) {
-    if (!(error instanceof AuthError)) throw error
-    const { code, reason, challenge } = error
-    return { code, reason, challenge }
+    if (error instanceof AuthError) return error
+    throw error
   }
   throw new Error('It was let in')
+}
+
+async function refusal (...parameters: Parameters<typeof decided>): Promise<{ code: string, reason: string, challenge: string | null }> {
+  const { code, reason, challenge } = await errorOf(...parameters)
+  return { code, reason, challenge }
 }
 
 const codeOf = async (...parameters: Parameters<typeof decided>) => (await refusal(...parameters)).code
@@ -442,6 +446,33 @@ t.test('tenants: a disagreement of token and key is known before the signature i
   const trace: Trace = { steps: [], proved: [], request: null }
   await codeOf(auth.all(auth.jwt(), auth.apiKey(), auth.webhook()), { jwt: token({ tenantId: 'a' }), apiKey: key({ tenantId: 'b' }), webhooks: { [signature]: delivery() } }, { trace })
   t.strictSame(trace.steps, ['token', 'apiKey'])
+})
+
+t.test('a 403 knows who was refused, and nobody else: of several that disagree the one whose request it would be, where it is one of them', async (t) => {
+  const [person, machine] = [token({ tenantId: 'a', roles: ['member'] }), key({ tenantId: 'b' })]
+  const from = (source: string, tenantId: string | null): WebhookPrincipal => delivery({ source, tenantId })
+  const both = { [signature]: from('default', 'a'), 'x-hub-signature-256': from('github', null) }
+  const at = { url: '/:tenantId' }
+  for (const [rule, request, who, world] of [
+    [auth.jwt().roles('admin'), { jwt: person }, person],
+    [auth.jwt().scopes('x'), { jwt: person }, person],
+    [auth.jwt().check('never', () => false), { jwt: person }, person],
+    [auth.jwt().check('never', async () => false), { jwt: person }, person],
+    [auth.jwt(), { jwt: person, params: { tenantId: 'c' } }, person, at],
+    [auth.jwt(), { jwt: person, params: {} }, person, { url: '/:tenantId?' }],
+    [auth.jwt(), { jwt: token({ tenantId: null, subject: 'usr_2' }) }, token({ tenantId: null, subject: 'usr_2' })],
+    [auth.webhook(), { webhooks: { [signature]: from('default', null) }, params: { tenantId: 'c' } }, from('default', null), at],
+    [auth.all(auth.jwt(), auth.apiKey()), { jwt: person, apiKey: machine }, person],
+    [auth.all(auth.jwt(), auth.apiKey().scopes('x')).anyTenant(), { jwt: token({ tenantId: 'b' }), apiKey: machine }, machine],
+    [auth.all(auth.webhook(), auth.apiKey()), { apiKey: machine, webhooks: { [signature]: from('default', 'a') } }, machine],
+    [auth.all(auth.webhook('github'), auth.webhook('default'), auth.apiKey()), { apiKey: machine, webhooks: both }, machine],
+    [auth.any(auth.jwt().roles('admin'), auth.jwt().roles('owner')), { jwt: person }, person],
+    [auth.deny(), { jwt: person }, null],
+    [auth.jwt(), {}, null],
+    [auth.jwt(), { jwt: expired }, null]
+  ] as Array<[AuthRule, Request, Principal | null, (Partial<Offer> & { url?: string })?]>) {
+    t.strictSame((await errorOf(rule, request, world)).principal, who, rule.describe())
+  }
 })
 
 t.test('tenants: a rule of webhooks alone on a bound URL needs a resolver that names the tenant, or .anyTenant()', async (t) => {

@@ -1,7 +1,6 @@
 /** Sending signed deliveries: the same bytes and the same id at every try. */
 import { randomUUID } from 'node:crypto'
 import { isUint8Array } from 'node:util/types'
-import pRetry from 'p-retry'
 import { configError } from '../errors.js'
 import type { WebhookEnvelope } from './events.js'
 import type { Mac } from './hmac.js'
@@ -81,31 +80,17 @@ export interface DeliveryResult {
 export async function deliverWebhook (options: DeliverWebhookOptions): Promise<DeliveryResult> {
   const delivery = prepare(options)
   const attempts: DeliveryAttempt[] = []
-  // Kept from pRetry, which would try it again.
-  const faults: unknown[] = []
-  let failures = 0
-  try {
-    await pRetry(async () => {
-      if (delivery.signal?.aborted) return
-      const tried = await tryOnce(delivery).catch((fault: unknown) => { faults.push(fault) })
-      if (tried === undefined) return
-      const { attempt, retryAfter } = tried
-      attempts.push(attempt)
-      if (isWorthAnother(attempt)) throw new FailedAttempt(retryAfter)
-    }, {
-      retries: delivery.retries,
-      // The waits are ours: Retry-After and a clock handed in are not the library's to know.
-      minTimeout: 0,
-      maxTimeout: 0,
-      async onFailedAttempt (error) {
-        if (error.retriesLeft === 0) return
-        await delivery.delay(waitAfter(++failures, (error as unknown as FailedAttempt).retryAfter, delivery), delivery.signal)
-      }
-    })
-  } catch (error) {
-    if (!(error instanceof FailedAttempt)) throw error
+  for (let failures = 1; !isAborted(delivery); failures++) {
+    const { attempt, retryAfter } = await tryOnce(delivery)
+    attempts.push(attempt)
+    if (failures > delivery.retries || !isWorthAnother(attempt)) break
+    try {
+      await delivery.delay(waitAfter(failures, retryAfter, delivery), delivery.signal)
+    } catch (fault) {
+      // A wait that its signal ends may say so by rejecting.
+      if (!isAborted(delivery)) throw fault
+    }
   }
-  if (faults.length > 0) throw faults[0]
   const last = attempts.at(-1)
   return {
     delivered: last?.failure === null,
@@ -123,18 +108,14 @@ type Prepared = Required<Pick<DeliverWebhookOptions, 'id' | 'scheme' | 'timeLimi
   signal: AbortSignal | undefined
 }
 
-/** An attempt that is worth another. */
-class FailedAttempt extends Error {
-  readonly retryAfter: number | null
-
-  constructor (retryAfter: number | null) {
-    super('The delivery was not accepted')
-    this.retryAfter = retryAfter
-  }
+function isAborted ({ signal }: Prepared): boolean {
+  return signal?.aborted === true
 }
 
 const firstDelay = 1000
 const answerLimit = 16_384
+/** Seconds that a timer of Node can wait: 2³¹ − 1 milliseconds. A longer wait would be over at once. */
+const longestTimer = 2_147_483
 
 function prepare (options: DeliverWebhookOptions): Prepared {
   const {
@@ -142,7 +123,7 @@ function prepare (options: DeliverWebhookOptions): Prepared {
     fetch = globalThis.fetch, clock = Date.now, random = Math.random, timers = globalThis, signal
   } = options
   for (const [name, value] of Object.entries({ timeLimit, maxDelay })) {
-    if (!(Number.isFinite(value) && value > 0)) throw configError('option', `deliverWebhook({ ${name} }) must be a number of seconds above 0`)
+    if (typeof value !== 'number' || !(value > 0 && value <= longestTimer)) throw configError('option', `deliverWebhook({ ${name} }) must be a number of seconds above 0, and ${longestTimer} at most`)
   }
   if (!Number.isSafeInteger(retries) || retries < 0) throw configError('option', 'deliverWebhook({ retries }) must be a whole number, 0 or more')
   if ((event === undefined) === (body === undefined)) throw configError('option', 'deliverWebhook needs either event or body')

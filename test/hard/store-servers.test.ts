@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap'
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { postgresMissing } from '../fixtures/services.js'
+import { postgresMissing, programMissing } from '../fixtures/services.js'
 import { tcpProxy } from '../fixtures/tcp-proxy.js'
 import { ownSchema } from '../postgres/open-store.js'
 import { postgresPrograms, privateCluster } from '../postgres/private-cluster.js'
@@ -73,7 +73,7 @@ function drill (t: Test, client: Client, server: HardServer, revoker: HardServer
   }
 }
 
-t.test('a database that is stopped, killed, full, and fails over to its standby', { skip: postgresPrograms() === null && 'The programs of PostgreSQL are not in /usr/lib/postgresql' }, async (t) => {
+t.test('a database that is stopped, killed, full, and fails over to its standby', { skip: programMissing('PostgreSQL in /usr/lib/postgresql', postgresPrograms() !== null) }, async (t) => {
   const cluster = await privateCluster(t, postgresPrograms() ?? '')
   const config = { host: '127.0.0.1', user: 'postgres', database: 'postgres' }
   const query = async (sql: string, port = cluster.port): Promise<unknown[]> => {
@@ -140,7 +140,7 @@ t.test('a database that is stopped, killed, full, and fails over to its standby'
   traffic.print(t, `Faults of a PostgreSQL server, ${long ? 'long' : 'CI'} mode: ${traffic.sent} requests, ${revoked.length} revocations acknowledged, ${refused()} tries to revoke refused`, recovery)
 })
 
-t.test('a Redis that is stopped, killed, full, and fails over to its replica', { skip: hasRedisServer() ? await postgresMissing() : 'The program redis-server is not on this machine' }, async (t) => {
+t.test('a Redis that is stopped, killed, full, and fails over to its replica', { skip: programMissing('redis-server', hasRedisServer()) || await postgresMissing() }, async (t) => {
   const [first, second] = [await privateRedis(t), await privateRedis(t)]
   const line = await tcpProxy('127.0.0.1', first.port)
   t.teardown(() => line.close())

@@ -108,11 +108,11 @@ t.test('a 403 is logged with whose request it was, by ids; nobody is named where
   const user = { scheme: 'jwt', tenantId: 'ten_a', subject: 'usr_1' }
   const machine = { scheme: 'apiKey', tenantId: 'ten_a', keyId }
   t.strictSame(lines.map(({ level, time, pid, hostname, reqId, msg, rule, ...rest }) => rest), [
-    { code: 'AUTH_ROLE_REQUIRED', reason: 'role', ...user },
-    { code: 'AUTH_CHECK_FAILED', reason: 'check', ...user },
-    { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', ...machine },
-    { code: 'AUTH_SCOPE_REQUIRED', reason: 'scope', ...machine },
-    { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', ...machine },
+    { code: 'AUTH_ROLE_REQUIRED', reason: 'role', principal: user },
+    { code: 'AUTH_CHECK_FAILED', reason: 'check', principal: user },
+    { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', principal: machine },
+    { code: 'AUTH_SCOPE_REQUIRED', reason: 'scope', principal: machine },
+    { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', principal: machine },
     { code: 'AUTH_TOKEN_CLAIMS', reason: 'audience' },
     { code: 'AUTH_API_KEY_MISSING', reason: 'absent' }
   ])

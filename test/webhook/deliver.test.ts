@@ -245,7 +245,7 @@ t.test('only https is let out, or http on loopback; no credentials, no other pro
 
 t.test('wrong options are refused before anything is sent', async (t) => {
   const wrong: Array<Partial<DeliverWebhookOptions>> = [
-    { secret: '' }, { body: '' }, { timeLimit: 0 }, { timeLimit: NaN }, { retries: -1 }, { retries: 1.5 }, { maxDelay: 0 },
+    { secret: '' }, { body: '' }, { timeLimit: 0 }, { timeLimit: NaN }, { timeLimit: '7' as never }, { timeLimit: 2_147_484 }, { maxDelay: 2_147_484 }, { maxDelay: Infinity }, { retries: -1 }, { retries: 1.5 }, { maxDelay: 0 },
     { scheme: standardWebhooks(), secret: 'not base64!' }, { scheme: standardWebhooks(), secret: 'AAAA', id: 'a.b' }
   ]
   for (const options of wrong) {
@@ -253,14 +253,25 @@ t.test('wrong options are refused before anything is sent', async (t) => {
     await t.rejects(deliver([200], { ...options, async fetch () { fetched = true; return new Response() } }), { code: 'AUTH_CONFIG_OPTION' }, JSON.stringify(options))
     t.equal(fetched, false)
   }
+  t.equal((await deliver([200], { timeLimit: 2_147_483, maxDelay: 2_147_483 })).result.delivered, true, 'as long as a timer can wait')
   await t.rejects(deliverWebhook({ url, secret: 'secret', event, body: 'x' }), { code: 'AUTH_CONFIG_OPTION' })
   await t.rejects(deliverWebhook({ url, secret: 'secret' }), { code: 'AUTH_CONFIG_OPTION' })
   await t.rejects(deliverWebhook({ url, secret: 'secret', body: event as never }), { code: 'AUTH_CONFIG_OPTION', message: /Give an object as event/ })
 })
 
-t.test('a wait that fails is thrown, and not taken for a delivery that failed', async (t) => {
-  const fault = new Error('the queue is gone')
-  t.equal(await deliver([500], { delay: async () => { throw fault } }).catch((error: unknown) => error), fault)
+t.test('a wait that fails is thrown as it is, and not taken for a delivery that failed', async (t) => {
+  for (const fault of [new Error('the queue is gone'), Object.freeze({ queue: 'gone' }), 'gone', undefined]) {
+    const thrown = await deliver([500], { delay: async () => { throw fault } }).then(() => 'delivered', (error: unknown) => [error])
+    t.strictSame(thrown, [fault])
+    t.equal((thrown as unknown[])[0], fault)
+  }
+})
+
+t.test('a wait that rejects because its signal has ended loses none of the attempts', async (t) => {
+  const controller = new AbortController()
+  const { result } = await deliver([503], { signal: controller.signal, delay: async (_milliseconds, signal) => { controller.abort('shutdown'); signal?.throwIfAborted() } })
+  t.match(result, { delivered: false, status: 503, attempts: [{ status: 503, failure: 'status' }] })
+  t.equal(result.attempts.length, 1)
 })
 
 t.test('a fault of configuration that only an attempt shows ends it at once: no wait, nothing more sent, and it is what is thrown', async (t) => {
