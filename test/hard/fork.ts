@@ -10,7 +10,7 @@ export interface HardServer {
   readonly child: ChildProcess
   /** Rejects with the code of what it fails with. */
   order<O extends keyof Orders> (order: O, ...input: Orders[O]['input'] extends null ? [] : [Orders[O]['input']]): Promise<Orders[O]['answer']>
-  /** All that it has written on stdout and stderr. */
+  /** What it has written on stdout and stderr: all, or the last 200 MB. */
   output (): string
   /** Its exit code, and the requests that it had begun. */
   ended: Promise<{ code: number | null, begun: string[] }>
@@ -24,7 +24,15 @@ export async function startServer (t: Test, config: Omit<HardServerConfig, 'webh
   const complete: HardServerConfig = { webhookSecret, sealingKey, ...config }
   const child = fork(join(import.meta.dirname, 'server.ts'), [JSON.stringify(complete)], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: { ...process.env, NODE_ENV: 'production' } })
   const written: string[] = []
-  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { written.push(text) })
+  let length = 0
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      written.push(text)
+      length += text.length
+      // No text of JavaScript is longer than half a gigabyte, and minutes of trace are.
+      while (length > 200_000_000) length -= written.shift()?.length ?? length
+    })
+  }
   let begun: string[] = []
   const ended = new Promise<{ code: number | null, begun: string[] }>((resolve) => child.on('close', (code) => resolve({ code, begun })))
   t.teardown(async () => {
