@@ -39,6 +39,10 @@ t.test('skips and todos are counted apart', async (t) => {
   t.strictSame(await verdict(t, { suite: suiteOf('total: 6, pass: 3, todo: 1, skip: 2') }), { status: 0, last: '9 passed, 0 failed, 9 skipped' })
 })
 
+t.test('a test that prints what is no text is counted all the same', async (t) => {
+  t.strictSame(await verdict(t, { suite: `printf 'ok 1 - a\\0b\\n'; ${suiteOf('total: 3, pass: 3')}` }), { status: 0, last: '9 passed, 0 failed, 0 skipped' })
+})
+
 t.test('a failed test fails the gate, in any run', async (t) => {
   const failing = `${suiteOf('total: 3, pass: 2, fail: 1')}; exit 1`
   t.strictSame(await verdict(t, { suite: failing, compat: suiteOf('total: 3, pass: 3'), hard: suiteOf('total: 3, pass: 3') }), { status: 1, last: '8 passed, 1 failed, 0 skipped' })

@@ -360,8 +360,8 @@ t.test('causeflow: a body that is no object has no time, and neither has a field
   t.equal(timeOf(`{"timestamp":"${iso}"}`, 'timestamp'), time)
   // What Date.parse takes: a year of six digits, and anything behind a NUL.
   for (const text of [`+00${iso}`, `${iso}\0`, `${iso}\0 or so`]) {
-    t.equal(Date.parse(text), time * 1000, text)
-    t.equal(timeOf(JSON.stringify({ timestamp: text }), 'timestamp'), null, text)
+    t.equal(Date.parse(text), time * 1000, JSON.stringify(text))
+    t.equal(timeOf(JSON.stringify({ timestamp: text }), 'timestamp'), null, JSON.stringify(text))
   }
   for (const value of [[iso], [[iso]], { 0: iso }, null, true]) t.equal(timeOf(JSON.stringify({ timestamp: value }), 'timestamp'), null, JSON.stringify(value))
   t.equal(timeOf('{}', 'constructor'), null)
