@@ -5,6 +5,7 @@ import { causeflow } from './webhook/schemes/causeflow.js'
 import { causeflowClaims, type ClaimMapping } from './jwt/claims.js'
 import { allowedAlgorithms, type Algorithm } from './jwt/algorithm.js'
 import { apiKeySecret, isKeySecret } from './webhook/key-secret.js'
+import { longestTimer } from './webhook/time-limit.js'
 import type { FastifyRequest } from 'fastify'
 import type { ApiKeySettings } from './api-key/settings.js'
 import type { ApiKeyStore } from './api-key/store.js'
@@ -279,8 +280,6 @@ type Expectation = readonly [test: Test, words: string, required?: 'required']
 const isBoolean: Expectation = [(value) => typeof value === 'boolean', 'true or false']
 const isName: Expectation = [isText, 'a non-empty string']
 const isCount: Expectation = [(value) => Number.isSafeInteger(value) && (value as number) > 0, 'a whole number, 1 or more']
-/** A timer that is set for longer than 2³¹ ms fires at once. */
-const longestTimer = 2_147_483
 const isSeconds: Expectation = [(value) => isNumber(value) && value > 0 && value <= longestTimer, `seconds, more than 0 and ${longestTimer} at most`]
 
 /** Refuses what an object should not have and what has the wrong form. Undefined counts as not given. */

@@ -7,7 +7,7 @@ import type { Mac } from './hmac.js'
 import { causeflow } from './schemes/causeflow.js'
 import { signingMac, type Secret } from './secret.js'
 import { signatureHeaders, type SignatureScheme } from './signature.js'
-import type { Timers } from './time-limit.js'
+import { longestTimer, type Timers } from './time-limit.js'
 
 export interface DeliverWebhookOptions {
   /** Where to: https, or http on loopback. No credentials in it. */
@@ -24,7 +24,7 @@ export interface DeliverWebhookOptions {
   id?: string
   /** Further headers. The scheme's own win. Default: `content-type: application/json`. */
   headers?: Record<string, string>
-  /** Seconds that one attempt may take, its answer included. Default: 10. */
+  /** Seconds that one attempt may take, its answer included: 2 147 483 at most. Default: 10. */
   timeLimit?: number
   /** How often to try again. Default: 5. */
   retries?: number
@@ -74,8 +74,8 @@ export interface DeliveryResult {
  * jitter, or as long as Retry-After asks; every other answer is final, a redirect too, which is never followed: it would carry
  * the body to a place that nobody configured. Each attempt is signed with its own time.
  *
- * A failed delivery is a result and not an error; what is thrown is a fault of configuration. Of an answer's body at most 16 kB are
- * read, and none is kept.
+ * A failed delivery is a result and not an error; what is thrown is a fault of configuration, or what `delay` failed with. Of an
+ * answer's body at most 16 kB are read, and none is kept.
  */
 export async function deliverWebhook (options: DeliverWebhookOptions): Promise<DeliveryResult> {
   const delivery = prepare(options)
@@ -114,8 +114,6 @@ function isAborted ({ signal }: Prepared): boolean {
 
 const firstDelay = 1000
 const answerLimit = 16_384
-/** Seconds that a timer of Node can wait: 2³¹ − 1 milliseconds. A longer wait would be over at once. */
-const longestTimer = 2_147_483
 
 function prepare (options: DeliverWebhookOptions): Prepared {
   const {

@@ -6,6 +6,9 @@ export interface Timers {
   clearTimeout (timer: never): void
 }
 
+/** Seconds that a timer can wait. One that is set for longer than 2³¹ − 1 ms fires at once. */
+export const longestTimer = 2_147_483
+
 /** What came too late. Its message names no credential. */
 export class TimeLimitError extends Error {}
 
