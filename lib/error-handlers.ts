@@ -1,6 +1,6 @@
 /** Error handlers for the application's own `setErrorHandler`. The plugin never sets one. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { errorWord, isAuthError, type AuthError } from './errors.js'
+import { challengeHeader, errorWord, isAuthError, retryAfterHeader, type AuthError } from './errors.js'
 
 /** What an application's errors may carry. */
 interface RequestError extends Error {
@@ -72,8 +72,10 @@ function answer (error: RequestError | AuthError, status: number, reply: Fastify
   reply.code(status)
   if (!isAuthError(error)) return
   // Set already where the plugin refused; not where the application threw, as principalOf may.
-  if (error.challenge !== null && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', error.challenge)
-  if (error.retryAfter !== null && !reply.hasHeader('retry-after')) reply.header('retry-after', String(Math.max(1, Math.ceil(error.retryAfter))))
+  const challenge = challengeHeader(error)
+  if (challenge !== null && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', challenge)
+  const retryAfter = retryAfterHeader(error)
+  if (retryAfter !== null && !reply.hasHeader('retry-after')) reply.header('retry-after', retryAfter)
 }
 
 /** Serialised here: a response schema of the route, or a serializer that it has set, is for its own answers and would garble this one. */

@@ -140,8 +140,40 @@ function challengeOf (entry: Entry, options: AuthErrorOptions): string | null {
   const schemes = entry.scheme ? [entry.scheme] : options.schemes?.length ? options.schemes : ['jwt' as const]
   let parameters = ' realm="causeflow"'
   if (entry.challenge) parameters += `, error="${entry.challenge}"`
-  if (entry.challenge === 'insufficient_scope' && options.scopes?.length) parameters += `, scope="${options.scopes.join(' ')}"`
+  const scope = entry.challenge === 'insufficient_scope' ? scopeParameter(options.scopes ?? []) : ''
+  if (scope !== '') parameters += `, scope="${scope}"`
   return schemes.map((scheme) => schemeNames[scheme] + parameters).join(', ')
+}
+
+// Characters. Proxies reject a response whose headers are larger than 4 to 8 kB.
+const maxScopeParameter = 2048
+const maxChallenge = 4096
+// Seconds: a day.
+const maxRetryAfter = 86_400
+
+/**
+ * The scopes that go between the quotes of a challenge, as many of them as fit. What is no scope-token (RFC 6749 §3.3) is left out:
+ * a quote would end the parameter and begin a challenge of the client's own.
+ */
+function scopeParameter (scopes: readonly string[]): string {
+  let text = ''
+  for (const scope of scopes) {
+    if (text.length + scope.length >= maxScopeParameter) break
+    if (/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) text += text === '' ? scope : ` ${scope}`
+  }
+  return text
+}
+
+/** The value of `WWW-Authenticate`; null where there is none. An error of another copy of this package may hold anything. */
+export function challengeHeader ({ code, challenge }: Pick<AuthError, 'code' | 'challenge'>): string | null {
+  if (typeof challenge === 'string' && challenge.length <= maxChallenge && /^[\x20-\x7e]+$/.test(challenge)) return challenge
+  return challengeOf(catalogue[code], {})
+}
+
+/** The value of `Retry-After`, whole seconds from 1 to a day; null where there is none. */
+export function retryAfterHeader ({ code, retryAfter }: Pick<AuthError, 'code' | 'retryAfter'>): string | null {
+  if (catalogue[code].status !== 503) return null
+  return String(typeof retryAfter === 'number' && retryAfter <= maxRetryAfter ? Math.max(1, Math.ceil(retryAfter)) : 5)
 }
 
 /** The faults of configuration: thrown at registration or when the app gets ready, never for a request. */

@@ -1,7 +1,7 @@
 /** How a refusal leaves: its challenge on the reply, its reason in the log, the decision on its channel. */
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AuthError, isAuthError } from './errors.js'
+import { AuthError, challengeHeader, isAuthError, retryAfterHeader } from './errors.js'
 import { principalBindings, type PrincipalBindings } from './log-bindings.js'
 import type { Plan } from './route.js'
 import type { Principal } from './principal.js'
@@ -27,8 +27,10 @@ export function refuse (error: unknown, request: FastifyRequest, reply: FastifyR
 
 /** Puts on the reply what an answer with this error has to say in its headers. */
 export function challenge (refusal: AuthError, reply: FastifyReply): void {
-  if (refusal.challenge !== null) reply.header('www-authenticate', refusal.challenge)
-  if (refusal.retryAfter !== null) reply.header('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfter))))
+  const challenge = challengeHeader(refusal)
+  if (challenge !== null) reply.header('www-authenticate', challenge)
+  const retryAfter = retryAfterHeader(refusal)
+  if (retryAfter !== null) reply.header('retry-after', retryAfter)
 }
 
 /** A failure as an AuthError, its reason in the log and in the decision event; the reply is not touched. */
