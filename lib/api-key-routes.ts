@@ -1,9 +1,11 @@
 /** The endpoints by which a tenant manages its API keys, as the wire contract has them. */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { maxCursorLength, maxKeyIdLength, maxNameLength, maxScopeLength, maxScopes } from './api-key/limits.js'
+import { InputError, readScopes } from './api-key/new-key.js'
 import { listedStatus, type ApiKeyRecord } from './api-key/record.js'
 import { causeflowErrorHandler } from './error-handlers.js'
-import { AuthError, configError } from './errors.js'
+import { AuthError, configError, configErrors } from './errors.js'
 import { ErrorSchema } from './schemas.js'
 import { auth, type AuthRule } from './rule.js'
 import type { KeyName } from './api-key/lifecycle.js'
@@ -21,10 +23,10 @@ export interface ApiKeyRoutesOptions {
 
 const NewKeySchema = Type.Object({
   // A control character would forge lines of whatever prints the list.
-  name: Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]*$' }),
-  scopes: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$' }), { maxItems: 100 })),
+  name: Type.String({ minLength: 1, maxLength: maxNameLength, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }),
+  scopes: Type.Optional(Type.Array(Type.String({ pattern: '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$', maxLength: maxScopeLength }), { maxItems: maxScopes })),
   environment: Type.Optional(Type.Union([Type.Literal('live'), Type.Literal('test')])),
-  expiresAt: Type.Optional(Type.String({ description: 'ISO 8601 with Z or an offset, in the future' }))
+  expiresAt: Type.Optional(Type.String({ maxLength: 40, description: 'ISO 8601 with Z or an offset, in the future, in year 9999 at the latest' }))
 }, { additionalProperties: false })
 
 const OverlapSchema = Type.Object({
@@ -58,11 +60,11 @@ const ListedSchema = Type.Object({
 })
 
 const PageSchema = Type.Object({
-  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: maxCursorLength })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 }))
 })
 
-const KeyParams = Type.Object({ keyId: Type.String({ minLength: 1, maxLength: 128 }) })
+const KeyParams = Type.Object({ keyId: Type.String({ minLength: 1, maxLength: maxKeyIdLength }) })
 
 /**
  * Serves, below the prefix it is registered with: `POST /api-keys`, `GET /api-keys`, `DELETE /api-keys/:keyId`,
@@ -73,7 +75,12 @@ const KeyParams = Type.Object({ keyId: Type.String({ minLength: 1, maxLength: 12
 export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jwt().roles('admin'), list = auth.jwt() }: ApiKeyRoutesOptions): Promise<void> {
   if (fastify.causeflowAuth === undefined) throw configError('registration', 'apiKeyRoutes serves the keys of causeflowAuth, which is not registered in this scope. Register it first: await app.register(causeflowAuth, { apiKey: { store }, … })')
   const keys = fastify.causeflowAuth.apiKeys
-  fastify.setErrorHandler(causeflowErrorHandler())
+  const handleError = causeflowErrorHandler()
+  fastify.setErrorHandler((error, request, reply) => {
+    // What a schema cannot say: a time that has passed, a cursor that no list returned, a character that no store can hold.
+    if (error instanceof InputError) return answer(reply, 400, 'validation_error', error.message)
+    handleError(error, request, reply)
+  })
   // A key that is shown once must not be shown again by a cache.
   fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
   const errors = { 400: ErrorSchema, 401: ErrorSchema, 403: ErrorSchema, 404: ErrorSchema, 409: ErrorSchema, 429: ErrorSchema, 503: ErrorSchema }
@@ -81,27 +88,16 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
   fastify.post('/api-keys', { config: { auth: manage }, preValidation: fieldsOf(NewKeySchema), schema: { body: NewKeySchema, response: { 201: IssuedSchema, ...errors } } }, async (request, reply) => {
     const { tenantId, by } = actor(request)
     const wanted = request.body as Static<typeof NewKeySchema>
-    try {
-      mayHandOn(request.principal, wanted.scopes ?? [])
-      const issued = await keys.create({ ...wanted, tenantId, createdBy: by })
-      return reply.code(201).send(issued)
-    } catch (error) {
-      // What a schema cannot say: a time that has passed, an environment that is not accepted here.
-      if (error instanceof TypeError) return answer(reply, 400, 'validation_error', error.message)
-      throw error
-    }
+    // Read before they are compared and named in a challenge: a validator of the application may let anything pass.
+    mayHandOn(request.principal, readScopes(wanted?.scopes ?? []), true)
+    const issued = await keys.create({ ...wanted, tenantId, createdBy: by })
+    return reply.code(201).send(issued)
   })
 
-  fastify.get('/api-keys', { config: { auth: list }, schema: { querystring: PageSchema, response: { 200: Type.Object({ keys: Type.Array(ListedSchema), cursor: Type.Union([Type.String(), Type.Null()]) }), ...errors } } }, async (request, reply) => {
+  fastify.get('/api-keys', { config: { auth: list }, schema: { querystring: PageSchema, response: { 200: Type.Object({ keys: Type.Array(ListedSchema), cursor: Type.Union([Type.String(), Type.Null()]) }), ...errors } } }, async (request) => {
     const { tenantId } = actor(request)
-    try {
-      const page = await keys.list({ ...request.query as Static<typeof PageSchema>, tenantId })
-      return { keys: page.keys.map((key: ApiKeyRecord) => ({ ...key, status: listedStatus(key) })), cursor: page.cursor }
-    } catch (error) {
-      // A cursor that no list has answered.
-      if (error instanceof TypeError) return answer(reply, 400, 'validation_error', error.message)
-      throw error
-    }
+    const page = await keys.list({ ...request.query as Static<typeof PageSchema>, tenantId })
+    return { keys: page.keys.map((key: ApiKeyRecord) => ({ ...key, status: listedStatus(key) })), cursor: page.cursor }
   })
 
   fastify.delete('/api-keys/:keyId', { config: { auth: manage }, preValidation: fieldsOf(NothingSchema), schema: { params: KeyParams, response: { 204: Type.Null(), ...errors } } }, async (request, reply) => {
@@ -124,7 +120,12 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
   fastify.post('/api-keys/:keyId/webhook-secret', { config: { auth: manage }, preValidation: [fieldsOf(OverlapSchema), bodyOptional], schema: { params: KeyParams, body: OverlapSchema, response: { 201: Type.Object({ keyId: Type.String(), webhookSecret: Type.String(), previousUntil: Type.String() }), ...errors } } }, async (request, reply) => {
     const name = nameIn(request)
     await mayRenew(request, name)
-    const outcome = await keys.rotateWebhookSecret({ ...request.body as Static<typeof OverlapSchema>, ...name })
+    const outcome = await keys.rotateWebhookSecret({ ...request.body as Static<typeof OverlapSchema>, ...name }).catch((error: unknown) => {
+      // Without a sealing key no key here has a webhook secret.
+      if (error instanceof configErrors.option) return 'no-secrets'
+      throw error
+    })
+    if (outcome === 'no-secrets') return answer(reply, 404, 'not_found', 'API keys of this server have no webhook secrets')
     if (outcome === 'not-found') return notFound(reply)
     if (outcome === 'conflict') return answer(reply, 409, 'conflict', 'The API key is not active')
     reply.code(201)
@@ -136,15 +137,18 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
     if (principal?.scheme !== 'apiKey') return
     const key = await keys.get(name)
     // That it is not there is answered by the call that follows.
-    if (key !== null) mayHandOn(principal, key.scopes)
+    if (key !== null) mayHandOn(principal, key.scopes, false)
   }
 }
 
-/** Refuses where a key would give away more than it may do itself. People are judged by the rule alone. */
-function mayHandOn (principal: Principal | null, scopes: readonly string[]): void {
+/**
+ * Rejects where a key would give away more than it may do itself. People are judged by the rule alone. The challenge names the
+ * scopes only where the client has named them: those of another key are not for this one to know.
+ */
+function mayHandOn (principal: Principal | null, scopes: readonly string[], named: boolean): void {
   if (principal?.scheme !== 'apiKey') return
   const own: readonly string[] = principal.scopes
-  if (!scopes.every((scope) => own.includes(scope))) throw new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: ['apiKey'], scopes, principal })
+  if (!scopes.every((scope) => own.includes(scope))) throw new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: ['apiKey'], scopes: named ? scopes : [], principal })
 }
 
 /**

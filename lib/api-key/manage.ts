@@ -5,7 +5,8 @@ import { createApiKey } from './key.js'
 import { publishKeyEvent } from './key-event.js'
 import { createKeyId } from './key-id.js'
 import type { KeyName } from './lifecycle.js'
-import { readNewKey, readText, readTime, type NewKeyInput } from './new-key.js'
+import { maxCursorLength, maxKeyIdLength, maxTenantIdLength, maxTime } from './limits.js'
+import { InputError, readActor, readNewKey, readText, readTime, type NewKeyInput } from './new-key.js'
 import { publicRecord, type ApiKeyRecord, type SealedSecret, type StoredApiKey } from './record.js'
 import { createSealer } from './seal.js'
 import type { ApiKeySettings, ApiKeyTools } from './settings.js'
@@ -135,17 +136,18 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
     },
 
     async list ({ tenantId, cursor = null, limit = 50 }) {
-      readText('tenantId', tenantId)
-      if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw new TypeError('limit must be a whole number from 1 to 100')
+      readTenantId(tenantId)
+      if (cursor !== null) readText('cursor', cursor, maxCursorLength)
+      if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw new InputError('limit must be a whole number from 1 to 100')
       const page = await ask(() => store.list({ tenantId, cursor, limit }))
-      if (page === 'invalid-cursor') throw new TypeError('cursor must be one that the page before has answered')
+      if (page === 'invalid-cursor') throw new InputError('cursor must be one that the page before has answered')
       const now = clock()
       return { keys: page.records.map((record) => publicRecord(record, now)), cursor: page.cursor }
     },
 
     async revoke (input) {
       const name = readName(input)
-      const by = input.revokedBy ?? null
+      const by = readActor('revokedBy', input.revokedBy)
       const at = iso(clock())
       const changes = [{ keyId: name.keyId }]
       const answer = await change(changes, () => store.revoke({ ...name, at, by }))
@@ -158,23 +160,23 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
     async rotate (input) {
       const name = readName(input)
       const overlap = readOverlap(input.overlap)
-      const by = input.rotatedBy ?? null
+      const by = readActor('rotatedBy', input.rotatedBy)
       const old = await ask(() => store.get(name))
       if (old === null) return 'not-found'
       await publishAhead(name)
       const now = clock()
-      const expiresAt = old.expiresAt === null ? null : iso(now + Date.parse(old.expiresAt) - Date.parse(old.createdAt))
+      const expiresAt = old.expiresAt === null ? null : isoEnd(now + Date.parse(old.expiresAt) - Date.parse(old.createdAt))
       const { record, issued } = issue({
         tenantId: old.tenantId,
         name: old.name,
         scopes: [...old.scopes],
         environment: old.environment,
         expiresAt,
-        createdBy: by ?? old.createdBy,
+        createdBy: by ?? readActor('createdBy', old.createdBy),
         metadata: { ...old.metadata }
       }, old.keyId, now)
       const changes = [{ digest: old.digest, keyId: old.keyId }, { digest: record.digest, keyId: record.keyId }]
-      const rotation = { ...name, replacement: record, at: iso(now), until: iso(now + overlap * 1000), by }
+      const rotation = { ...name, replacement: record, at: iso(now), until: isoEnd(now + overlap * 1000), by }
       const answer = await change(changes, () => store.rotate(rotation))
       if (answer !== 'rotated') return answer
       await publish(changes)
@@ -191,7 +193,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       await publishAhead(name)
       const now = clock()
       const at = iso(now)
-      const until = iso(now + overlap * 1000)
+      const until = isoEnd(now + overlap * 1000)
       const changes = [{ keyId: name.keyId }]
       const answer = await change(changes, () => store.replaceSecrets({ ...name, secret: secret.sealed, at, until }))
       if (answer !== 'replaced') return answer
@@ -200,8 +202,9 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       return { keyId: name.keyId, webhookSecret: secret.webhookSecret, previousUntil: until }
     },
 
-    async revokeAll ({ tenantId, createdBefore = null, revokedBy: by = null }) {
-      readText('tenantId', tenantId)
+    async revokeAll ({ tenantId, createdBefore = null, revokedBy }) {
+      readTenantId(tenantId)
+      const by = readActor('revokedBy', revokedBy)
       const query = { tenantId, createdBefore: createdBefore === null ? null : readTime('createdBefore', createdBefore), at: iso(clock()), by }
       // The tenant and not the keys: to call it again after a failure tells everybody again.
       const changes = [{ tenantId }]
@@ -214,14 +217,25 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
 }
 
 function readName ({ tenantId, keyId }: KeyName): KeyName {
-  return { tenantId: readText('tenantId', tenantId), keyId: readText('keyId', keyId) }
+  return { tenantId: readTenantId(tenantId), keyId: readText('keyId', keyId, maxKeyIdLength) }
+}
+
+function readTenantId (tenantId: string): string {
+  return readText('tenantId', tenantId, maxTenantIdLength)
 }
 
 function readOverlap (overlap = 0): number {
-  if (!(overlap >= 0 && overlap <= maxOverlap)) throw new TypeError(`overlap must be seconds from 0 to ${maxOverlap}, which are 30 days`)
+  if (!(typeof overlap === 'number' && overlap >= 0 && overlap <= maxOverlap)) throw new InputError(`overlap must be seconds from 0 to ${maxOverlap}, which are 30 days`)
   return overlap
 }
 
+/** The time of a clock as ISO 8601 in UTC. Throws a RangeError where the clock returns no number, or one that no store holds. */
 function iso (milliseconds: number): string {
+  if (!(milliseconds <= Date.parse(maxTime))) throw new RangeError('The clock must return milliseconds since the epoch')
   return new Date(milliseconds).toISOString()
+}
+
+/** The end of something that lasts from now. What would end after year 9999 ends with it. */
+function isoEnd (milliseconds: number): string {
+  return iso(Math.min(milliseconds, Date.parse(maxTime)))
 }

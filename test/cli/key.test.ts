@@ -94,6 +94,22 @@ t.test('pages follow one another by their cursor, and --all is every page', asyn
   for (const limit of ['0', '101', '1.5']) t.equal((await ask(['key', 'list', ...tenant, '--limit', limit], { store })).code, 2, limit)
 })
 
+t.test('what a key cannot have is a usage error with the sentence of ApiKeys, and an operator with an odd name still revokes', async (t) => {
+  const store = new MemoryApiKeyStore()
+  const bad: Array<[args: string[], message: RegExp]> = [
+    [['--scope', 'x'.repeat(129)], /^scopes must be/], [Array.from({ length: 101 }, (_, index) => ['--scope', `s${index}`]).flat(), /^scopes must be/],
+    [['--metadata', JSON.stringify({ text: 'x'.repeat(4096) })], /^metadata must be/], [['--metadata', '{"a":"\\u0000"}'], /^metadata must be/],
+    [['--expires-at', '9999-12-31T23:59:59-12:00'], /^expiresAt must be/], [['--name', 'a\ud800'], /^name must be/]
+  ]
+  for (const [args, message] of bad) t.match(await ask(create(...args), { store }), { code: 2, answer: null, failure: { message } }, message.source)
+  t.match(await ask(['key', 'create', '--tenant', 'x'.repeat(257), '--name', 'n'], { store }), { code: 2, failure: { message: /^tenantId must be/ } })
+  t.match(await ask(['key', 'revoke', 'x'.repeat(129), ...tenant], { store }), { code: 2, failure: { message: /^keyId must be/ } })
+  t.match(await ask(['key', 'list', ...tenant, '--cursor', 'x'.repeat(257)], { store }), { code: 2, failure: { message: /^cursor must be/ } })
+  const { answer: made } = await ask(create('--created-by', 'x'.repeat(300)), { store })
+  t.match(made.createdBy, /^x{160}…sha256:[0-9a-f]{64}$/)
+  t.equal((await ask(['key', 'revoke', made.keyId, ...tenant, '--by', 'ops\n'], { store })).code, 0)
+})
+
 t.test('--all reads beyond the largest page', async (t) => {
   const store = new MemoryApiKeyStore()
   for (let made = 0; made < 101; made++) await ask(create('--quota', '200'), { store, clock: () => now + made })
@@ -197,8 +213,8 @@ t.test('a cursor that no page has answered is refused, and is not the first page
 
 t.test('a name that would move the cursor or turn the line around is written as an escape', async (t) => {
   const store = new MemoryApiKeyStore()
-  const { answer: { keyId } } = await ask(create('--created-by', 'x\u009b2J\u202e'), { store })
-  await store.rotate({ tenantId: 'ten_ACME', keyId, replacement: { ...(await store.get({ tenantId: 'ten_ACME', keyId }))!, keyId: 'key_2', digest: 'ab'.repeat(32), name: 'a\u001b]0;owned\u0007\nb' }, at: new Date(now).toISOString(), until: new Date(now).toISOString(), by: null })
+  const { answer: { keyId } } = await ask(create(), { store })
+  await store.rotate({ tenantId: 'ten_ACME', keyId, replacement: { ...(await store.get({ tenantId: 'ten_ACME', keyId }))!, keyId: 'key_2', digest: 'ab'.repeat(32), createdBy: 'x\u009b2J\u202e', name: 'a\u001b]0;owned\u0007\nb' }, at: new Date(now).toISOString(), until: new Date(now).toISOString(), by: null })
   const table = await invoke(['key', 'list', ...tenant], { store })
   t.notMatch(table.out, /(?!\n)[\p{Cc}\p{Cf}]/u)
   t.match(table.out, 'a\\u001b]0;owned\\u0007\\u000ab')
