@@ -1,7 +1,7 @@
 /** Authentication for Fastify: bearer tokens, API keys and webhook signatures, as one rule on each route. */
 import { apiKeyRoutes } from './api-key-routes.js'
 import { createApiKey, parseApiKey, apiKeyDigest, apiKeyPattern } from './api-key/key.js'
-import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord } from './api-key/lifecycle.js'
+import { countsTowardQuota, keysToPurge, replaceSecrets, revokeRecord, rotateRecord } from './api-key/lifecycle.js'
 import { MemoryApiKeyStore } from './api-key/memory-store.js'
 import { ApiKeyRecordSchema } from './api-key/record.js'
 import { AuthError, isAuthError } from './errors.js'
@@ -30,7 +30,7 @@ export { causeflowAuth, causeflowAuth as default }
 export {
   ApiKeyRecordSchema, AuthError, CauseflowClaimsSchema, ClerkSessionClaimsSchema, ErrorSchema, MemoryApiKeyStore, MemoryReplayStore,
   PrincipalSchema, WebhookEnvelopeSchema, apiKeyDigest, apiKeyPattern, apiKeyRoutes, apiKeySecret, auth, bindPrincipalToLog, causeflow, causeflowClaims, causeflowErrorHandler, clerk,
-  clerkSession, countsTowardQuota, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
+  clerkSession, countsTowardQuota, createApiKey, deliverWebhook, github, hashedSecret, isAuthError, keysToPurge, logRedactPaths, parseApiKey, parseWebhookEvent, principalBindings, principalOf,
   problemErrorHandler, replaceSecrets, revokeRecord, rotateRecord, sentry, signWebhook, slack, standardWebhooks, stripe, verifyWebhook
 }
 
@@ -63,6 +63,7 @@ const commonjs = Object.assign(causeflowAuth, {
   github,
   hashedSecret,
   isAuthError,
+  keysToPurge,
   logRedactPaths,
   parseApiKey,
   parseWebhookEvent,

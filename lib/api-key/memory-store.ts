@@ -1,7 +1,8 @@
 /** API keys in the memory of one process: for tests, development, and applications that load their keys at start. */
 import { deepFreeze } from '../principal.js'
 import type { InvalidationChannel, InvalidationListener, KeyChange } from './invalidation.js'
-import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from './lifecycle.js'
+import { countsTowardQuota, keysToPurge, replaceSecrets, revokeRecord, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from './lifecycle.js'
+import { maxEndedKeys } from './limits.js'
 import type { StoredApiKey } from './record.js'
 import type { ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './store.js'
 
@@ -32,9 +33,14 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 
   create (record: StoredApiKey, quota: number): 'created' | 'quota-exceeded' {
     let counted = 0
-    for (const other of this.#ofTenant(record.tenantId)) if (countsTowardQuota(other, record.createdAt)) counted++
-    if (counted >= quota) return 'quota-exceeded'
+    for (const other of this.#ofTenant(record.tenantId)) {
+      const replacement = other.replacedBy === null ? null : this.get({ tenantId: record.tenantId, keyId: other.replacedBy })
+      if (countsTowardQuota(other, record.createdAt, replacement)) counted++
+    }
+    // Not `>=`: a quota that is no number lets nothing be added.
+    if (!(counted < quota)) return 'quota-exceeded'
     this.#add(record)
+    this.#purge(record.tenantId, record.createdAt)
     return 'created'
   }
 
@@ -69,6 +75,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (replaced === 'conflict') return 'conflict'
     this.#add(replacement)
     this.#change(replaced)
+    this.#purge(tenantId, rotation.at)
     return 'rotated'
   }
 
@@ -83,7 +90,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 
   revokeAll ({ tenantId, createdBefore, at, by }: RevokeAllQuery): readonly string[] {
     const revoked = this.#ofTenant(tenantId).filter(({ revokedAt, createdAt }) =>
-      revokedAt === null && (createdBefore === null || Date.parse(createdAt) < Date.parse(createdBefore)))
+      revokedAt === null && (createdBefore === null || !(Date.parse(createdAt) >= Date.parse(createdBefore))))
     for (const record of revoked) this.#change(revokeRecord(record, { at, by }))
     return revoked.map(({ keyId }) => keyId)
   }
@@ -108,9 +115,25 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#change(record)
   }
 
+  #purge (tenantId: string, at: string): void {
+    const ids = this.#idsOf.get(tenantId) ?? new Set()
+    if (ids.size <= maxEndedKeys) return
+    for (const keyId of keysToPurge(this.#ofTenant(tenantId), at)) {
+      const record = this.#byId.get(keyId) as StoredApiKey
+      ids.delete(keyId)
+      this.#byId.delete(keyId)
+      this.#idOf.delete(record.digest)
+      this.#tell(record)
+    }
+  }
+
   #change (record: StoredApiKey): void {
     this.#byId.set(record.keyId, frozen(record))
-    const change: KeyChange = { digest: record.digest, keyId: record.keyId }
+    this.#tell(record)
+  }
+
+  #tell ({ digest, keyId }: StoredApiKey): void {
+    const change: KeyChange = { digest, keyId }
     for (const listener of this.#listeners) listener.onInvalidated(change)
   }
 }

@@ -46,11 +46,12 @@ export interface StoredApiKey extends Omit<ApiKeyRecord, 'status'> {
 
 /**
  * The status of a key at a time (milliseconds). A revoked key stays revoked when it also expires.
- * A time that cannot be read counts as past: a damaged record opens nothing.
+ * A time that cannot be read counts as past, and a `revokedAt` that is neither null nor a time as a revocation: a damaged record
+ * opens nothing. A clock that returns no number finds every key with an expiry expired.
  */
 export function apiKeyStatus (record: Pick<StoredApiKey, 'revokedAt' | 'expiresAt'>, now: number): ApiKeyRecord['status'] {
-  if (record.revokedAt != null) return 'revoked'
-  if (record.expiresAt != null && !(now < Date.parse(record.expiresAt))) return 'expired'
+  if (record.revokedAt !== null) return 'revoked'
+  if (record.expiresAt !== null && !(now < Date.parse(record.expiresAt))) return 'expired'
   return 'active'
 }
 

@@ -46,7 +46,8 @@ export interface ApiKeyStore {
   findByDigest (digest: string): Answer<StoredApiKey | null>
   /**
    * Adds a key unless its tenant already has `quota` keys that count (countsTowardQuota at its `createdAt`). Counting
-   * and adding are one step: under parallel calls there are never more. Throws for a key id or digest that is taken.
+   * and adding are one step: under parallel calls there are never more. In the same step it deletes the tenant's ended keys beyond
+   * the newest 1,000 (keysToPurge), and so does `rotate`. Throws for a key id or digest that is taken.
    */
   create (record: StoredApiKey, quota: number): Answer<'created' | 'quota-exceeded'>
   get (name: KeyName): Answer<StoredApiKey | null>

@@ -1,10 +1,18 @@
 /** Every statement on the keys. Names stand in them, values never do. */
+import { maxEndedKeys } from '../api-key/limits.js'
 import type { Names } from './names.js'
 import { columnCount, columnList, parameterList, parameterOf, recordColumn } from './row.js'
 
 export type Statements = ReturnType<typeof statementsOn>
 
+/** A key that is neither revoked nor expired at a time. */
+function works (row: string, at: string): string {
+  return `${row}.revoked_at is null and (${row}.expires_at is null or ${row}.expires_at > ${at})`
+}
+
 export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
+  // As keysToPurge has it.
+  const endedBeyond = `select key_id from ${keys} as own where own.tenant_id = $1 and not (${works('own', '$2::timestamptz')}) order by key_id desc offset ${maxEndedKeys}`
   return {
     /** $1: the digest in hex. */
     findByDigest: `select ${recordColumn} from ${keys} where digest = decode($1::text, 'hex')`,
@@ -26,8 +34,15 @@ export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
 
     /** The parameters of a row, and the quota after them; under the tenant's lock. As countsTowardQuota has it. */
     insertWithinQuota: `insert into ${keys} (${columnList}) select ${parameterList} where $${columnCount + 1}::float8 > (
-      select count(*) from ${keys} where tenant_id = ${parameterOf('tenantId')} and revoked_at is null and replaced_by is null
-      and (expires_at is null or expires_at > ${parameterOf('createdAt')})) returning true as created`,
+      select count(*) from ${keys} as own where own.tenant_id = ${parameterOf('tenantId')} and ${works('own', parameterOf('createdAt'))} and not exists (
+        select from ${keys} as next where next.tenant_id = own.tenant_id and next.key_id = own.replaced_by and next.replaced_by is null
+        and ${works('next', parameterOf('createdAt'))})) returning true as created`,
+
+    /** $1: tenant, $2: when. Whether there are ended keys beyond those that are kept, and this role may delete them. */
+    purgeDue: `select has_table_privilege('${keys}', 'delete') and exists (${endedBeyond}) as due`,
+
+    /** $1: tenant, $2: when. A hundred at most, so that a table of an older version is worked off in steps that each take little time. */
+    purge: `delete from ${keys} where key_id in (${endedBeyond} limit 100)`,
 
     /** $1: tenant, $2: key id, $3: when, $4: by whom. One step: a second one waits for the first and then finds it done. */
     revoke: `with changed as (

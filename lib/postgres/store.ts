@@ -96,8 +96,12 @@ export class PostgresApiKeyStore implements ApiKeyStore {
 
   async create (record: StoredApiKey, quota: number): Promise<'created' | 'quota-exceeded'> {
     mustBeStorable(record)
-    const created = await this.#locked(record.tenantId, (ask) => ask(this.#statements.insertWithinQuota, [...rowValues(record), quota]))
-    return created.length > 0 ? 'created' : 'quota-exceeded'
+    return this.#locked(record.tenantId, async (ask) => {
+      const created = await ask(this.#statements.insertWithinQuota, [...rowValues(record), quota])
+      if (created.length === 0) return 'quota-exceeded'
+      await this.#purge(ask, record.tenantId, record.createdAt)
+      return 'created'
+    })
   }
 
   get ({ tenantId, keyId }: KeyName): Answer<StoredApiKey | null> {
@@ -137,6 +141,7 @@ export class PostgresApiKeyStore implements ApiKeyStore {
       if (replaced === 'conflict') return 'conflict'
       await ask(this.#statements.insert, rowValues(replacement))
       await ask(this.#statements.replace, [tenantId, keyId, replaced.replacedBy, replaced.expiresAt, replaced.revokedAt, replaced.revokedBy])
+      await this.#purge(ask, tenantId, rotation.at)
       return 'rotated'
     })
   }
@@ -165,6 +170,12 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     if (uses.length === 0) return
     await this.ready()
     await this.#database.ask(this.#statements.touch, [JSON.stringify(uses.map(({ keyId, usedAt }) => ({ key_id: keyId, used_at: usedAt })))])
+  }
+
+  /** Deletes ended keys beyond those that are kept. */
+  async #purge (ask: Ask, tenantId: string, at: string): Promise<void> {
+    const [row] = await ask<{ due: boolean }>(this.#statements.purgeDue, [tenantId, at])
+    if (row?.due === true) await ask(this.#statements.purge, [tenantId, at])
   }
 
   async #one (text: string, values: unknown[]): Promise<StoredApiKey | null> {

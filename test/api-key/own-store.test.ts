@@ -2,7 +2,7 @@
 import t from 'tap'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { countsTowardQuota, replaceSecrets, revokeRecord, rotateRecord, type ApiKeyStore, type StoredApiKey } from '../../lib/index.js'
+import { countsTowardQuota, keysToPurge, replaceSecrets, revokeRecord, rotateRecord, type ApiKeyStore, type StoredApiKey } from '../../lib/index.js'
 import { storeContract } from './store-contract.js'
 
 /** A database that several processes share: texts under two keys, read and written with a delay, and a lock for each tenant. */
@@ -18,6 +18,11 @@ class Table {
   async write (...records: StoredApiKey[]): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
     for (const record of records) this.#items.set(record.keyId, JSON.stringify(record))
+  }
+
+  async remove (...keyIds: string[]): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    for (const keyId of keyIds) this.#items.delete(keyId)
   }
 
   /** One after the other. */
@@ -39,8 +44,11 @@ function tableStore (table: Table): ApiKeyStore {
     findByDigest: async (wanted) => (await table.all()).find(({ digest }) => digest === wanted) ?? null,
     get: ({ tenantId, keyId }) => find(tenantId, keyId),
     create: (record, quota) => table.alone(record.tenantId, async () => {
-      if ((await ofTenant(record.tenantId)).filter((other) => countsTowardQuota(other, record.createdAt)).length >= quota) return 'quota-exceeded'
+      const others = await ofTenant(record.tenantId)
+      const counted = others.filter((other) => countsTowardQuota(other, record.createdAt, others.find(({ keyId }) => keyId === other.replacedBy) ?? null))
+      if (counted.length >= quota) return 'quota-exceeded'
       await add(record)
+      await table.remove(...keysToPurge([...others, record], record.createdAt))
       return 'created'
     }),
     async list ({ tenantId, cursor, limit }) {
@@ -64,6 +72,7 @@ function tableStore (table: Table): ApiKeyStore {
       const replaced = rotateRecord(record, await find(rotation.tenantId, record.rotatedFrom), rotation)
       if (replaced === 'conflict') return 'conflict'
       await table.write(rotation.replacement, replaced)
+      await table.remove(...keysToPurge(await ofTenant(rotation.tenantId), rotation.at))
       return 'rotated'
     }),
     replaceSecrets: (replacement) => table.alone(replacement.tenantId, async () => {

@@ -106,6 +106,25 @@ export function routeContract (t: Test, open: (t: Test) => Promise<ApiKeyStore> 
     t.match([webhookSecret, answer], [null, { status: 404, body: { error: 'not_found', message: 'API keys of this server have no webhook secrets' } }])
   })
 
+  t.test('create, rotate with the longest overlap, delete the replacement, again and again: the quota still holds', async (t) => {
+    const { call, use } = await build(t, { quota: 2 })
+    const keys: string[] = []
+    const statuses: number[] = []
+    for (let round = 0; round < 10; round++) {
+      const made = await call('POST', '', { name: 'n' })
+      statuses.push(made.status)
+      if (made.status !== 201) continue
+      const rotated = await call('POST', `/${made.body.keyId}/rotate`, { overlap: 2_592_000 })
+      t.equal(rotated.status, 201)
+      t.equal((await call('DELETE', `/${rotated.body.keyId}`)).status, 204)
+      t.equal((await call('POST', `/${made.body.keyId}/rotate`, { overlap: 2_592_000 })).status, 409)
+      keys.push(made.body.plaintextKey, rotated.body.plaintextKey)
+    }
+    t.strictSame(statuses, [201, 201, 429, 429, 429, 429, 429, 429, 429, 429])
+    const working = (await Promise.all(keys.map(use))).filter((status) => status === 200)
+    t.equal(working.length, 2)
+  })
+
   t.test('a challenge names the scopes that the client asked for, and never those of another key', async (t) => {
     for (const validates of [true, false]) {
       const { call } = await build(t, sealed, validates ? undefined : (app) => { app.setValidatorCompiler(() => () => true) })

@@ -92,15 +92,95 @@ export function storeContract (t: Test, open: () => Promise<StoreUnderTest> | St
     t.equal(records.length, 5)
   })
 
-  check('revoked, expired and replaced keys take no place in the quota; a key that expires later does', async (t, store) => {
+  check('revoked and expired keys take no place in the quota; a key that expires later does', async (t, store) => {
     const createdAt = '2026-01-10T00:00:00.000Z'
     const revoked = await created(store)
     await store.revoke({ ...nameOf(revoked), at, by: null })
     await created(store, { expiresAt: createdAt })
-    await created(store, { expiresAt: later, replacedBy: 'key_NEW' })
     await created(store, { expiresAt: later })
     t.equal(await store.create(newRecord({ createdAt }).record, 2), 'created')
     t.equal(await store.create(newRecord({ createdAt }).record, 2), 'quota-exceeded')
+  })
+
+  check('a key in its overlap takes no place while its replacement has it, and takes it again when the replacement has ended', async (t, store, other) => {
+    const room = async (time: string): Promise<number> => {
+      // One is tried at a time: what was added is revoked again.
+      for (let quota = 1; ; quota++) {
+        const { record } = newRecord({ createdAt: time })
+        if (await store.create(record, quota) === 'quota-exceeded') continue
+        await store.revoke({ ...nameOf(record), at: time, by: null })
+        return quota - 1
+      }
+    }
+    const rotated = async (fields: Partial<StoredApiKey> = {}): Promise<[StoredApiKey, StoredApiKey]> => {
+      const record = await created(store)
+      const { record: replacement } = newRecord({ rotatedFrom: record.keyId, ...fields })
+      t.equal(await store.rotate({ ...nameOf(record), replacement, at, until: later, by: null }), 'rotated')
+      return [record, replacement]
+    }
+    const between = '2026-02-01T00:30:00.000Z'
+    const [, revoked] = await rotated()
+    t.equal(await room(at), 1, 'the replacement has the place')
+    await other.revoke({ ...nameOf(revoked), at, by: null })
+    t.equal(await room(at), 1, 'the key in its overlap has it')
+    t.equal(await room(later), 0, 'its overlap is over')
+
+    await rotated({ expiresAt: between })
+    t.equal(await room(at), 2)
+    t.equal(await room(between), 2, 'a replacement that has expired gives the place back')
+    await created(store, { expiresAt: later, replacedBy: absent.keyId })
+    t.equal(await room(between), 3, 'a replacement that is not there has no place')
+    const head = await created(store, { replacedBy: absent.keyId })
+    await created(store, { replacedBy: head.keyId })
+    t.equal(await room(between), 5, 'and a replacement that is replaced itself has its own')
+    await created(store, { tenantId: 'ten_B' })
+    const foreign = await created(store, { tenantId: 'ten_B' })
+    await created(store, { replacedBy: foreign.keyId })
+    t.equal(await room(between), 6, 'a key of another tenant replaces nothing')
+    await store.revokeAll({ tenantId: 'ten_A', createdBefore: null, at: between, by: null })
+    t.equal(await room(between), 0)
+  })
+
+  check('create, rotate with an overlap, revoke the replacement, again and again: never more working keys than two for each place', async (t, store, other) => {
+    for (let round = 0; round < 6; round++) {
+      const { record } = newRecord({ createdAt: at })
+      if (await store.create(record, 2) === 'quota-exceeded') continue
+      const { record: replacement } = newRecord({ rotatedFrom: record.keyId, createdAt: at })
+      t.equal(await other.rotate({ ...nameOf(record), replacement, at, until: later, by: null }), 'rotated')
+      t.equal(await other.revoke({ ...nameOf(replacement), at, by: null }), 'revoked')
+    }
+    const { records } = await listed(store, { tenantId: 'ten_A', cursor: null, limit: 100 })
+    t.equal(records.filter(({ revokedAt }) => revokedAt === null).length, 2)
+    t.equal(records.length, 4)
+  })
+
+  check('of revoked and expired keys the newest thousand are kept, and of working keys and other tenants\' keys every one', async (t, store, other) => {
+    const createdAt = '2026-01-03T00:00:00.000Z'
+    const working = await created(store)
+    const foreign = await created(store, { tenantId: 'ten_B', revokedAt: at })
+    const ended: StoredApiKey[] = []
+    for (let index = 0; index < 1002; index++) {
+      const { record } = newRecord({ createdAt: new Date(Date.parse(createdAt) + index).toISOString(), ...(index % 2 === 0 ? { revokedAt: createdAt } : { expiresAt: createdAt }) })
+      ended.push(record)
+      await store.create(record, Infinity)
+    }
+    const last = newRecord({ createdAt: at }).record
+    await other.create(last, Infinity)
+    const replacement = newRecord({ createdAt: at, rotatedFrom: last.keyId }).record
+    t.equal(await store.rotate({ ...nameOf(last), replacement, at, until: at, by: null }), 'rotated')
+    const kept = new Set<string>()
+    let cursor: string | null = null
+    do {
+      const page = await listed(store, { tenantId: 'ten_A', cursor, limit: 100 })
+      for (const { keyId } of page.records) kept.add(keyId)
+      cursor = page.cursor
+    } while (cursor !== null)
+    t.equal(kept.size, 1002, 'a thousand, and two that work')
+    t.strictSame([working, replacement, last].filter(({ keyId }) => !kept.has(keyId)), [])
+    t.strictSame(ended.slice(0, 3).map(({ keyId }) => kept.has(keyId)), [false, false, false])
+    t.equal(kept.has(ended[3]?.keyId as string), true)
+    t.equal(await other.findByDigest(ended[0]?.digest as string), null)
+    t.strictSame(await store.findByDigest(foreign.digest), foreign)
   })
 
   check('a key as large as a key may be comes back as it was given', async (t, store, other) => {

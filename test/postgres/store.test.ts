@@ -180,3 +180,31 @@ t.test('what has the query() and connect() of a pool will do, as fastify.pg has'
   t.equal(await store.create(record, 1), 'created')
   t.strictSame(await store.findByDigest(record.digest), record)
 })
+
+t.test('old ended keys are deleted in steps of a hundred, and none where the role may not delete', { skip }, async (t) => {
+  const schema = ownSchema(t)
+  const store = openStore(t, schema)
+  const { pool } = store
+  const { record } = newRecord({ revokedAt: at })
+  await store.create(record, Infinity)
+  await pool.query(`insert into ${schema}.api_key select 'key_0' || lpad(n::text, 5, '0'), tenant_id, name, prefix, environment, scopes, sha256(n::text::bytea), sealed_secrets,
+    created_at, created_by, expires_at, revoked_at, revoked_by, rotated_from, replaced_by, last_used_at, metadata from ${schema}.api_key, generate_series(1, 1250) as n`)
+  const ended = async (): Promise<number> => Number((await pool.query(`select count(*) from ${schema}.api_key where revoked_at is not null`)).rows[0].count)
+  const role = `cf_role_${schema.slice(-12)}`
+  await pool.query(`create role ${role} login`)
+  t.teardown(async () => {
+    await pool.query(`drop owned by ${role}`)
+    await pool.query(`drop role ${role}`)
+  })
+  await pool.query(`grant usage on schema ${schema} to ${role}; grant select, insert, update on ${schema}.api_key to ${role}; grant select on ${schema}.migration to ${role}`)
+  const limited = new PostgresApiKeyStore({ pool: ownPool(t, { options: `-c role=${role}` }), schema, migrate: 'check' })
+  t.equal(await limited.create(newRecord().record, Infinity), 'created')
+  t.equal(await ended(), 1251)
+  const left = []
+  for (let round = 0; round < 4; round++) {
+    t.equal(await store.create(newRecord().record, Infinity), 'created')
+    left.push(await ended())
+  }
+  t.strictSame(left, [1151, 1051, 1000, 1000])
+  t.strictSame((await pool.query(`select min(key_id) from ${schema}.api_key`)).rows[0].min, 'key_000252', 'the oldest have gone')
+})
