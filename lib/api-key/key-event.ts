@@ -20,8 +20,15 @@ export type ApiKeyEvent =
   | Happening & { event: 'all-revoked', tenantId: string, keyIds: readonly string[], by: string | null }
   | HappeningToKey & { event: 'webhook-secret-unreadable' }
   | Happening & { event: 'last-use-lost', cause: unknown }
+  /** A store returned what is no key record; `field` is a JSON pointer, empty for the record as a whole. An id that cannot be read is null. */
+  | Happening & { event: 'record-invalid', tenantId: string | null, keyId: string | null, field: string }
 
 const events = channel('causeflow-auth:api-key')
+
+/** The time of an event. Events are published where something failed, so a clock that returns no number must not throw here. */
+export function eventTime (now: number): string {
+  return new Date(Number.isFinite(now) && Math.abs(now) <= 8.64e15 ? now : Date.now()).toISOString()
+}
 
 export function publishKeyEvent (event: ApiKeyEvent): void {
   if (events.hasSubscribers) events.publish(event)

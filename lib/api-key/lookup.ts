@@ -6,14 +6,18 @@ import { LRUCache } from 'lru-cache'
 import { AuthError } from '../errors.js'
 import type { ApiKeyPrincipal } from '../principal.js'
 import { listenToStore, type KeyChange } from './invalidation.js'
+import { maxRecordBytes } from './limits.js'
 import { apiKeyPrincipal, apiKeyStatus, type StoredApiKey } from './record.js'
 import type { ApiKeySettings, ApiKeyTools, Timer } from './settings.js'
+import { checkStoredKey } from './stored-record.js'
 import { isLater, storeUnavailable, withinTimeLimit } from './time-limit.js'
 
 /** A key that was active when it was read, for as long as it may be held. */
 export interface ProvedKey {
   readonly record: StoredApiKey
   readonly principal: ApiKeyPrincipal
+  /** Bytes of the record as JSON. */
+  readonly bytes: number
   /** From when to when it may be used without reading it again, milliseconds; never beyond its own expiry. */
   readonly since: number
   readonly until: number
@@ -38,6 +42,10 @@ export interface KeyLookup {
   close (): void
 }
 
+// A typical record has 600 bytes. Where a tenant fills its keys' scopes and metadata, fewer of them are held.
+const bytesForEach = 4096
+// What a held key takes beyond its record: its digest, its principal, its opened secrets.
+const entryBytes = 1024
 // A refusal is held for a second, to take the weight of a client that repeats itself; and few of them, for
 // the next thing a flood sends is another key.
 const refusalTime = 1000
@@ -64,7 +72,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
 
   const digestOf = new Map<string, string>()
   const proved = cache && channel
-    ? new LRUCache<string, ProvedKey>({ max: cache.max, dispose: (key) => { digestOf.delete(key.record.keyId) } })
+    ? new LRUCache<string, ProvedKey>({ max: cache.max, maxSize: cacheBytes(cache.max), dispose: (key) => { digestOf.delete(key.record.keyId) } })
     : null
   const refused = cache ? new LRUCache<string, { reason: KeyRefusal, since: number }>({ max: Math.min(cache.max, maxRefusals) }) : null
   const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard, began: number }>()
@@ -146,6 +154,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     // Neither "no" nor another key's record is an answer: a collation that ignores case, a query that forgot its condition.
     if (record?.digest !== digest) throw new TypeError('The store answered with something else than the key of this digest')
     const now = clock()
+    const bytes = checkStoredKey(record, now)
     const status = apiKeyStatus(record, now)
     if (status !== 'active') return status
     // The text of a legacy key does not tell its environment, the record does.
@@ -154,6 +163,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     const key: ProvedKey = {
       record,
       principal: apiKeyPrincipal(record),
+      bytes,
       since: now,
       until: Math.min(expiry, now + (cache?.ttl ?? 0) * 1000),
       noted: record.lastUsedAt === null ? 0 : Date.parse(record.lastUsedAt) || 0,
@@ -169,7 +179,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     if (typeof found === 'string') {
       refused?.set(digest, { reason: found, since: clock() })
     } else if (proved !== null && channel?.healthy) {
-      proved.set(digest, found)
+      proved.set(digest, found, { size: found.bytes + entryBytes })
       digestOf.set(found.record.keyId, digest)
       sweepLater()
     }
@@ -232,6 +242,11 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
       sweeping = null
     }
   }
+}
+
+/** Bytes of a cache of so many entries. One record of any size fits in. */
+function cacheBytes (max: number): number {
+  return Math.max(max * bytesForEach, maxRecordBytes + entryBytes)
 }
 
 function hasChanged (heard: Heard, record: StoredApiKey | null): boolean {

@@ -5,13 +5,14 @@ import { createApiKey } from './key.js'
 import { publishKeyEvent } from './key-event.js'
 import { createKeyId } from './key-id.js'
 import type { KeyName } from './lifecycle.js'
-import { maxCursorLength, maxKeyIdLength, maxTenantIdLength, maxTime } from './limits.js'
+import { maxCursorLength, maxKeyIdLength, maxPageBytes, maxTenantIdLength, maxTime } from './limits.js'
 import { InputError, readActor, readNewKey, readText, readTime, type NewKeyInput } from './new-key.js'
 import { publicRecord, type ApiKeyRecord, type SealedSecret, type StoredApiKey } from './record.js'
 import { createSealer } from './seal.js'
 import type { ApiKeySettings, ApiKeyTools } from './settings.js'
+import { readPage, readStoredKey } from './stored-record.js'
 import type { Answer } from './store.js'
-import { askStore } from './time-limit.js'
+import { askStore, storeUnavailable } from './time-limit.js'
 
 /** A key as it is shown once, to whoever made it. Neither the key nor the secret can be had again. */
 export interface IssuedApiKey extends ApiKeyRecord {
@@ -36,15 +37,19 @@ export interface IssuedWebhookSecret {
  *
  * A key that has been revoked or replaced is refused by this process before the promise resolves. Where changes have to
  * be published to the others and that fails, the call rejects although the store has changed: to revoke again publishes
- * again. Every call rejects with AUTH_STORE_UNAVAILABLE when the store fails or passes its time limit, and with a TypeError
- * for an argument that no caller should send.
+ * again. Every call rejects with AUTH_STORE_UNAVAILABLE when the store fails, passes its time limit or returns what is no record, and
+ * with a TypeError for an argument that no caller should send: whatever the store, it is not asked then.
  */
 export interface ApiKeys {
   /** Rejects with AUTH_QUOTA_EXCEEDED when the tenant has as many active keys as it may have. */
   create (input: NewKeyInput): Promise<IssuedApiKey>
   /** The key as it may be shown; null: this tenant has none of that id. */
   get (name: KeyName): Promise<ApiKeyRecord | null>
-  /** Newest first, revoked and expired ones too. `limit` is 1 to 100, 50 where it is not given; a `cursor` that no page has answered is a TypeError. */
+  /**
+   * Newest first, revoked and expired ones too, of which stores keep the newest 1,000. `limit` is 1 to 100, 50 where it is not given; a
+   * `cursor` that no page has answered is a TypeError. A page ends early before it exceeds 256 kB of JSON: only a cursor of null says
+   * that it is the last.
+   */
   list (query: { tenantId: string, cursor?: string | null | undefined, limit?: number | undefined }): Promise<{ keys: ApiKeyRecord[], cursor: string | null }>
   revoke (name: KeyName & { revokedBy?: string | null | undefined }): Promise<'revoked' | 'already-revoked' | 'not-found'>
   /**
@@ -68,7 +73,14 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
 
   const ask = <T>(call: () => Answer<T>): Promise<T> => askStore(call, timeLimit, timers)
 
-  async function change<T> (changes: readonly KeyChange[], call: () => Answer<T>): Promise<T> {
+  /** A change of the store, and one of the words with which it may answer: a store that returns another has said nothing. */
+  async function change<T extends string> (changes: readonly KeyChange[], call: () => Answer<T>, ...words: readonly NoInfer<T>[]): Promise<T> {
+    const answer = await changeAny(changes, call)
+    if (!words.includes(answer)) throw storeUnavailable(new TypeError(`The store returned none of ${words.join(', ')}`))
+    return answer
+  }
+
+  async function changeAny<T> (changes: readonly KeyChange[], call: () => Answer<T>): Promise<T> {
     try {
       return await ask(call)
     } finally {
@@ -120,7 +132,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
     async create (input) {
       const now = clock()
       const { record, issued } = issue(readNewKey(input, environments, now), null, now)
-      const answer = await change([{ digest: record.digest }], () => store.create(record, quota))
+      const answer = await change([{ digest: record.digest }], () => store.create(record, quota), 'created', 'quota-exceeded')
       if (answer === 'quota-exceeded') throw new AuthError('AUTH_QUOTA_EXCEEDED', 'quota')
       // Another process may hold for a second that there is no such key. If it is not told, no more than that second is lost.
       await publish([{ digest: record.digest, keyId: record.keyId }]).catch(() => {})
@@ -131,18 +143,26 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
 
     async get (input) {
       const name = readName(input)
-      const record = await ask(() => store.get(name))
-      return record === null ? null : publicRecord(record, clock())
+      const now = clock()
+      const record = readStoredKey(await ask(() => store.get(name)), name, now)
+      return record === null ? null : publicRecord(record, now)
     },
 
     async list ({ tenantId, cursor = null, limit = 50 }) {
       readTenantId(tenantId)
       if (cursor !== null) readText('cursor', cursor, maxCursorLength)
       if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw new InputError('limit must be a whole number from 1 to 100')
-      const page = await ask(() => store.list({ tenantId, cursor, limit }))
-      if (page === 'invalid-cursor') throw new InputError('cursor must be one that the page before has answered')
       const now = clock()
-      return { keys: page.records.map((record) => publicRecord(record, now)), cursor: page.cursor }
+      let query = { tenantId, cursor, limit }
+      for (;;) {
+        const page = readPage(await ask(() => store.list(query)), query, now)
+        if (page === 'invalid-cursor') throw new InputError('cursor must be one that the page before has answered')
+        const keys = page.records.map((record) => publicRecord(record, now))
+        const fitting = countWithin(keys, maxPageBytes)
+        if (fitting === keys.length) return { keys, cursor: page.cursor }
+        // Only the store knows the cursor of a page that ends there, so it is asked for the shorter page.
+        query = { ...query, limit: fitting }
+      }
     },
 
     async revoke (input) {
@@ -150,7 +170,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const by = readActor('revokedBy', input.revokedBy)
       const at = iso(clock())
       const changes = [{ keyId: name.keyId }]
-      const answer = await change(changes, () => store.revoke({ ...name, at, by }))
+      const answer = await change(changes, () => store.revoke({ ...name, at, by }), 'revoked', 'already-revoked', 'not-found')
       // Also of one that was revoked before: that call may have failed right here.
       if (answer !== 'not-found') await publish(changes)
       if (answer === 'revoked') publishKeyEvent({ event: 'revoked', ...name, at, by })
@@ -161,7 +181,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const name = readName(input)
       const overlap = readOverlap(input.overlap)
       const by = readActor('rotatedBy', input.rotatedBy)
-      const old = await ask(() => store.get(name))
+      const old = readStoredKey(await ask(() => store.get(name)), name, clock())
       if (old === null) return 'not-found'
       await publishAhead(name)
       const now = clock()
@@ -177,7 +197,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       }, old.keyId, now)
       const changes = [{ digest: old.digest, keyId: old.keyId }, { digest: record.digest, keyId: record.keyId }]
       const rotation = { ...name, replacement: record, at: iso(now), until: isoEnd(now + overlap * 1000), by }
-      const answer = await change(changes, () => store.rotate(rotation))
+      const answer = await change(changes, () => store.rotate(rotation), 'rotated', 'conflict', 'not-found')
       if (answer !== 'rotated') return answer
       await publish(changes)
       publishKeyEvent({ event: 'rotated', ...name, replacedBy: record.keyId, at: rotation.at, until: rotation.until, by })
@@ -189,13 +209,13 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const overlap = readOverlap(input.overlap)
       const secret = makeSecret(name)
       if (secret === null) throw configError('option', 'Webhook secrets are stored sealed: configure a sealing key for this store')
-      if (await ask(() => store.get(name)) === null) return 'not-found'
+      if (readStoredKey(await ask(() => store.get(name)), name, clock()) === null) return 'not-found'
       await publishAhead(name)
       const now = clock()
       const at = iso(now)
       const until = isoEnd(now + overlap * 1000)
       const changes = [{ keyId: name.keyId }]
-      const answer = await change(changes, () => store.replaceSecrets({ ...name, secret: secret.sealed, at, until }))
+      const answer = await change(changes, () => store.replaceSecrets({ ...name, secret: secret.sealed, at, until }), 'replaced', 'conflict', 'not-found')
       if (answer !== 'replaced') return answer
       await publish(changes)
       publishKeyEvent({ event: 'webhook-secret-rotated', ...name, at, until })
@@ -208,12 +228,23 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const query = { tenantId, createdBefore: createdBefore === null ? null : readTime('createdBefore', createdBefore), at: iso(clock()), by }
       // The tenant and not the keys: to call it again after a failure tells everybody again.
       const changes = [{ tenantId }]
-      const keyIds = await change(changes, () => store.revokeAll(query))
+      const keyIds = await changeAny(changes, () => store.revokeAll(query))
+      if (!Array.isArray(keyIds) || !keyIds.every((keyId) => typeof keyId === 'string')) throw storeUnavailable(new TypeError('The store returned no list of key ids'))
       await publish(changes)
       publishKeyEvent({ event: 'all-revoked', tenantId, keyIds, at: query.at, by })
       return keyIds
     }
   }
+}
+
+/** How many records fit on a page of so many bytes of JSON; the first one always does. */
+function countWithin (records: readonly ApiKeyRecord[], maxBytes: number): number {
+  let bytes = 0
+  const over = records.findIndex((record, index) => {
+    bytes += Buffer.byteLength(JSON.stringify(record)) + 1
+    return bytes > maxBytes && index > 0
+  })
+  return over === -1 ? records.length : over
 }
 
 function readName ({ tenantId, keyId }: KeyName): KeyName {

@@ -9,13 +9,15 @@ export type Answer<T> = T | Promise<T>
 /** The keys of one tenant, from where the last page ended. */
 export interface ListQuery {
   tenantId: string
+  /** At most 256 characters. */
   cursor: string | null
+  /** The most records that the page may have. */
   limit: number
 }
 
 export interface ListPage {
   records: readonly StoredApiKey[]
-  /** Where the next page begins; null: there is none. Its form is the store's own. */
+  /** Where the next page begins; null: there is none. Its form is the store's own, at most 256 characters. */
   cursor: string | null
 }
 
@@ -39,7 +41,11 @@ export interface KeyUse {
  * It throws when it cannot answer: "not there" and "cannot say" must never look the same, for one is a 401 and the
  * other a 503. Each method is one atomic step, and what it changed is seen by every reading that begins after it has
  * answered (no lagging replica). A tenant is never optional: another tenant's key is not found. Times are ISO 8601
- * in UTC and come from the caller, so that a store needs no clock; what may become of a record is in lifecycle.ts.
+ * in UTC, in the years 1 to 9999, and come from the caller, so that a store needs no clock; what may become of a record is in lifecycle.ts.
+ *
+ * What it returns is checked where it is read: a record whose types, times or size (64 kB of JSON) are wrong, or that is not
+ * the one that was asked for, is AUTH_STORE_UNAVAILABLE. What it is given is bounded: texts hold no control character and no half of a
+ * surrogate pair, and are as long as NewKeyInput says at most; metadata is at most 4096 bytes of JSON.
  */
 export interface ApiKeyStore {
   /** The key of a digest (64 lowercase hex digits), revoked and expired ones too; null only when there is certainly none. */
@@ -52,7 +58,8 @@ export interface ApiKeyStore {
   create (record: StoredApiKey, quota: number): Answer<'created' | 'quota-exceeded'>
   get (name: KeyName): Answer<StoredApiKey | null>
   /**
-   * Newest first: by key id, descending, compared byte by byte. A cursor comes from outside: 'invalid-cursor' for one that no list
+   * Newest first: by key id, descending, compared byte by byte. A page may be shorter than `limit`: only a cursor of null says that
+   * it is the last. A cursor comes from outside: 'invalid-cursor' for one that no list
    * has answered, never the first page in its place, and never a key of another tenant.
    */
   list (query: ListQuery): Answer<ListPage | 'invalid-cursor'>

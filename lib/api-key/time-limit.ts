@@ -38,5 +38,7 @@ export async function askStore<T> (call: () => T | PromiseLike<T>, seconds: numb
 
 /** The refusal for a store that failed with this cause: a 503, for nothing is known of the key. */
 export function storeUnavailable (cause: unknown): AuthError {
+  // It says already what is wrong with what the store returned.
+  if (cause instanceof AuthError && cause.code === 'AUTH_STORE_UNAVAILABLE') return cause
   return new AuthError('AUTH_STORE_UNAVAILABLE', 'unreachable', { cause })
 }

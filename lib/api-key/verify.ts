@@ -2,7 +2,7 @@
 import { AuthError } from '../errors.js'
 import type { ApiKeyPrincipal } from '../principal.js'
 import { digestText, maxKeyLength, readApiKey } from './key.js'
-import { publishKeyEvent } from './key-event.js'
+import { eventTime, publishKeyEvent } from './key-event.js'
 import { createLastUse, lastUsePrecision } from './last-use.js'
 import { createLookup, type KeyRefusal, type ProvedKey } from './lookup.js'
 import { createSealer } from './seal.js'
@@ -75,7 +75,7 @@ export function createKeyVerifier (settings: ApiKeySettings, tools: ApiKeyTools)
     const live = record.sealedSecrets.filter(({ until }) => until === null || now < Date.parse(until))
     const secrets = live.map(({ sealed }) => sealer?.open(sealed, record) ?? null).filter((secret) => secret !== null)
     if (secrets.length < live.length) {
-      publishKeyEvent({ event: 'webhook-secret-unreadable', tenantId: record.tenantId, keyId: record.keyId, at: new Date(now).toISOString() })
+      publishKeyEvent({ event: 'webhook-secret-unreadable', tenantId: record.tenantId, keyId: record.keyId, at: eventTime(now) })
       // The sender has done nothing wrong: 401 would send him looking for a fault that is here.
       if (secrets.length === 0) throw storeUnavailable(new Error('No configured sealing key opens the webhook secrets of this key'))
     }

@@ -1,5 +1,5 @@
 /** Every statement on the keys. Names stand in them, values never do. */
-import { maxEndedKeys } from '../api-key/limits.js'
+import { maxEndedKeys, maxPageBytes } from '../api-key/limits.js'
 import type { Names } from './names.js'
 import { columnCount, columnList, parameterList, parameterOf, recordColumn } from './row.js'
 
@@ -23,8 +23,15 @@ export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
     /** The same, held until the transaction ends. */
     getForChange: `select ${recordColumn} from ${keys} where tenant_id = $1 and key_id = $2 for update`,
 
-    /** $1: tenant, $2: the last key id of the page before, which comes first, or null, $3: how many. */
-    list: `select ${recordColumn} from ${keys} where tenant_id = $1 and ($2::text is null or key_id <= $2) order by key_id desc limit $3::int`,
+    /**
+     * $1: tenant, $2: the last key id of the page before, which comes first, or null, $3: how many. What is beyond the bytes of a page
+     * is counted and not read: records of older versions may have a megabyte each.
+     */
+    list: `select record, found from (
+      select record, key_id, count(*) over ()::int as found, row_number() over newest as place, sum(octet_length(record)) over newest as bytes from (
+        select key_id, ${recordColumn} from ${keys} where tenant_id = $1 and ($2::text is null or key_id <= $2) order by key_id desc limit $3::int
+      ) as page window newest as (order by key_id desc)
+    ) as measured where place <= 2 or bytes <= ${maxPageBytes} order by key_id desc`,
 
     /** $1: the tenant's lock, $2: milliseconds. Whoever dies holding it must not hold it for ever. */
     lockTenant: `select set_config('lock_timeout', $2::text, true), set_config('statement_timeout', $2::text, true),

@@ -113,11 +113,12 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     if (!isStorable(tenantId)) return { records: [], cursor: null }
     await this.ready()
     // One more than is wanted tells whether there is a next page. The key that the cursor names comes along: no key, no cursor.
-    const rows = await this.#database.ask<RecordRow>(this.#statements.list, [tenantId, cursor, limit + (cursor === null ? 1 : 2)])
-    const found = rows.map(recordOf)
-    if (cursor !== null && found.shift()?.keyId !== cursor) return 'invalid-cursor'
-    const records = found.slice(0, limit)
-    return { records, cursor: found.length > limit ? records.at(-1)?.keyId ?? null : null }
+    const rows = await this.#database.ask<RecordRow & { found: number }>(this.#statements.list, [tenantId, cursor, limit + (cursor === null ? 1 : 2)])
+    const read = rows.map(recordOf)
+    if (cursor !== null && read.shift()?.keyId !== cursor) return 'invalid-cursor'
+    const records = read.slice(0, limit)
+    const found = (rows[0]?.found ?? 0) - (cursor === null ? 0 : 1)
+    return { records, cursor: found > records.length ? records.at(-1)?.keyId ?? null : null }
   }
 
   async revoke ({ tenantId, keyId, at, by }: Revocation): Promise<'revoked' | 'already-revoked' | 'not-found'> {

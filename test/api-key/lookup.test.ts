@@ -2,6 +2,7 @@ import t from 'tap'
 import { createLookup, type ProvedKey } from '../../lib/api-key/lookup.js'
 import { forgetHere } from '../../lib/api-key/invalidation.js'
 import { MemoryApiKeyStore } from '../../lib/api-key/memory-store.js'
+import type { StoredApiKey } from '../../lib/api-key/record.js'
 import { fakeTime, settle } from './fake-time.js'
 import { newRecord } from './record-fixture.js'
 import { scriptedStore, settingsFor } from './scripted-store.js'
@@ -358,4 +359,23 @@ t.test('a closed lookup still answers, holds nothing and listens to nobody', asy
   t.equal(channel.listeners(), 0)
   t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 0 })
   t.equal(time.waiting(), 0)
+})
+
+t.test('what is held is bounded in bytes: of large records fewer are held than of small ones', async (t) => {
+  const held = async (fields: Partial<StoredApiKey>, max: number, count: number): Promise<number> => {
+    const { store, memory } = scriptedStore()
+    const lookup = createLookup(settingsFor(store, { cache: { max, ttl: 30 } }), fakeTime())
+    for (let index = 0; index < count; index++) {
+      const { record } = newRecord(fields)
+      memory.create(record, Infinity)
+      t.equal(keyIdOf(await lookup.find(record.digest)), record.keyId)
+    }
+    return lookup.size().proved
+  }
+  const large = { scopes: Array.from({ length: 100 }, (_, index) => `${index}`.padEnd(128, 'x')), metadata: { text: 'x'.repeat(4000) } }
+  t.equal(await held({}, 100, 200), 100)
+  // Each takes its 17.8 kB and 1 kB for what is held with it, out of 4096 bytes for each of the 100 entries.
+  t.equal(await held(large, 100, 200), 21)
+  // A cache of one entry still has room for a record of any size.
+  t.equal(await held({ ...large, metadata: { text: 'x'.repeat(48_000) } }, 1, 3), 1)
 })

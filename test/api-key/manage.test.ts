@@ -10,6 +10,7 @@ import type { ApiKeyStore } from '../../lib/api-key/store.js'
 import { createKeyVerifier } from '../../lib/api-key/verify.js'
 import type { ApiKeyPrincipal } from '../../lib/principal.js'
 import { fakeTime, settle, type FakeTime } from './fake-time.js'
+import { newRecord } from './record-fixture.js'
 import { scriptedStore, settingsFor } from './scripted-store.js'
 
 function house (store: ApiKeyStore = new MemoryApiKeyStore(), changes: Partial<ApiKeySettings> = {}, time: FakeTime = fakeTime()) {
@@ -355,4 +356,23 @@ t.test('what happens to keys is told on the diagnostics channel, without a key, 
   const text = JSON.stringify(events)
   for (const made of [one, two]) for (const hidden of [made.plaintextKey, digestText(made.plaintextKey), made.webhookSecret as string]) t.notOk(text.includes(hidden))
   t.notOk(text.includes((secret as { webhookSecret: string }).webhookSecret))
+})
+
+t.test('a page ends before it exceeds 256 kB, by a cursor of the store, and with one record at least', async (t) => {
+  const { store, memory } = scriptedStore()
+  const asked: number[] = []
+  const { keys } = house({ ...store, list: async (query) => { asked.push(query.limit); return memory.list(query) } })
+  for (let index = 0; index < 12; index++) {
+    memory.create(newRecord({ createdAt: new Date(index).toISOString(), metadata: { text: 'x'.repeat(60_000) } }).record, Infinity)
+  }
+  const first = await keys.list({ tenantId: 'ten_A' })
+  t.strictSame([first.keys.length, asked.splice(0)], [4, [50, 4]])
+  t.equal(first.keys[3]?.keyId, first.cursor)
+  const second = await keys.list({ tenantId: 'ten_A', cursor: first.cursor })
+  const third = await keys.list({ tenantId: 'ten_A', cursor: second.cursor })
+  t.strictSame([second.keys.length, third.keys.length, third.cursor], [4, 4, null])
+  t.equal(new Set([first, second, third].flatMap(({ keys }) => keys.map(({ keyId }) => keyId))).size, 12)
+  asked.splice(0)
+  t.equal((await keys.list({ tenantId: 'ten_A', limit: 1 })).keys.length, 1)
+  t.strictSame(asked, [1])
 })

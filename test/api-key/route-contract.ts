@@ -106,6 +106,34 @@ export function routeContract (t: Test, open: (t: Test) => Promise<ApiKeyStore> 
     t.match([webhookSecret, answer], [null, { status: 404, body: { error: 'not_found', message: 'API keys of this server have no webhook secrets' } }])
   })
 
+  t.test('a hundred keys as large as a key may be: each page stays below 256 kB, and the pages together show every key once', async (t) => {
+    const { call, app } = await build(t)
+    const made: string[] = []
+    const scopes = (prefix: number): string[] => Array.from({ length: 100 }, (_, index) => `${prefix}:${index}`.padEnd(128, 'x'))
+    t.equal((await call('POST', '', { name: 'n', scopes: Array.from({ length: 100 }, () => 'x'.repeat(10_000)) })).status, 400, '100 scopes of 10 kB')
+    for (let index = 0; index < 100; index++) {
+      const { status, body } = await call('POST', '', { name: '🔑'.repeat(100), scopes: scopes(index) })
+      t.equal(status, 201)
+      made.push(body.keyId)
+      t.equal((await call('DELETE', `/${body.keyId}`)).status, 204)
+    }
+    const seen: string[] = []
+    let cursor: string | null = null
+    let pages = 0
+    do {
+      const page = await call('GET', `?limit=100${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`)
+      t.equal(page.status, 200)
+      t.ok(page.bytes <= 262_144 + 200, `${page.bytes} bytes`)
+      seen.push(...page.body.keys.map(({ keyId }: { keyId: string }) => keyId))
+      cursor = page.body.cursor
+      pages++
+    } while (cursor !== null && pages < 100)
+    t.strictSame([...seen].sort(), [...made].sort())
+    t.ok(pages > 4 && pages < 10, `${pages} pages`)
+    const { keys } = await app.causeflowAuth.apiKeys.list({ tenantId: 'ten_A', limit: 100 })
+    t.ok(Buffer.byteLength(JSON.stringify(keys)) <= 262_144 + 200)
+  })
+
   t.test('create, rotate with the longest overlap, delete the replacement, again and again: the quota still holds', async (t) => {
     const { call, use } = await build(t, { quota: 2 })
     const keys: string[] = []

@@ -43,6 +43,13 @@ t.test('with a database the record is told, and only an active key is right', as
   t.match(await ask(inspect, { stdin: key, store, env: database }), { code: 1, answer: { status: 'unknown', record: null } })
 })
 
+t.test('a record that is no key record is no answer of yes or no: the command says which field is wrong', async (t) => {
+  const store = new MemoryApiKeyStore()
+  const { answer: { plaintextKey } } = await ask(['key', 'create', '--tenant', 'ten_ACME', '--name', 'CI'], { store })
+  const wrong = { ...store, findByDigest: (digest: string) => ({ ...store.findByDigest(digest), revokedAt: undefined }) } as never
+  t.match(await ask(inspect, { stdin: plaintextKey, store: wrong, env: database }), { code: 3, answer: null, failure: { error: 'AUTH_STORE_UNAVAILABLE', message: /see \/revokedAt/ } })
+})
+
 t.test('a key is never echoed, whole or past its prefix, however the command ends', async (t) => {
   const store = new MemoryApiKeyStore()
   const { answer: { plaintextKey } } = await ask(['key', 'create', '--tenant', 'ten_ACME', '--name', 'CI'], { store })

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { digestText, parseApiKey, readApiKey } from '../../api-key/key.js'
 import { apiKeyStatus, publicRecord, type ApiKeyRecord } from '../../api-key/record.js'
+import { checkStoredKey } from '../../api-key/stored-record.js'
 import { askStore } from '../../api-key/time-limit.js'
 import { addCommand, answer, exitFor, type Seat } from '../command.js'
 import { databaseHelp, isDatabaseConfigured, storeRequest, withDatabase, type DatabaseOptions } from '../database.js'
@@ -68,6 +69,7 @@ async function lookUp (key: string, inspection: Inspection, options: DatabaseOpt
   const opened = await world.openStore(storeRequest(options))
   try {
     const found = await askStore(() => opened.store.findByDigest(digestText(key)), 10, world.timers)
+    if (found !== null) checkStoredKey(found, world.clock())
     inspection.record = found === null ? null : publicRecord(found, world.clock())
     inspection.status = found === null ? 'unknown' : apiKeyStatus(found, world.clock())
   } finally {
