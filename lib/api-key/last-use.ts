@@ -1,5 +1,5 @@
 /** When keys were last used, written to the store now and then: a request never waits for it. */
-import { publishKeyEvent } from './key-event.js'
+import { eventTime, publishKeyEvent } from './key-event.js'
 import type { ApiKeySettings, ApiKeyTools, Timer } from './settings.js'
 import { askStore } from './time-limit.js'
 
@@ -23,13 +23,18 @@ export function createLastUse ({ store, timeLimit }: Pick<ApiKeySettings, 'store
     if (timer !== null) timers.clearTimeout(timer)
     timer = null
     if (pending.size === 0) return
-    const uses = Array.from(pending, ([keyId, at]) => ({ keyId, usedAt: new Date(at).toISOString() }))
+    const uses = Array.from(pending, ([keyId, at]) => ({ keyId, usedAt: eventTime(at) }))
     pending = new Map()
     await askStore(() => store.touch(uses), timeLimit, timers)
   }
 
+  // Nothing awaits this, so it must not throw.
   function lost (cause: unknown): void {
-    publishKeyEvent({ event: 'last-use-lost', at: new Date(clock()).toISOString(), cause })
+    let now = NaN
+    try {
+      now = clock()
+    } catch {}
+    publishKeyEvent({ event: 'last-use-lost', at: eventTime(now), cause })
   }
 
   return {

@@ -221,7 +221,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     sweeping = timers.setTimeout(() => {
       sweeping = null
       const now = clock()
-      for (const [digest, key] of proved?.entries() ?? []) if (now >= key.until) proved?.delete(digest)
+      for (const [digest, key] of proved?.entries() ?? []) if (!(now < key.until)) proved?.delete(digest)
       if (proved !== null && proved.size > 0) sweepLater()
     }, cache.ttl * 1000)
     sweeping.unref()

@@ -15,13 +15,19 @@ export function withinTimeLimit<T> (later: PromiseLike<T>, seconds: number, time
   return new Promise((resolve, reject) => {
     const timer = timers.setTimeout(() => { reject(new AuthError('AUTH_STORE_UNAVAILABLE', 'time-limit')) }, seconds * 1000)
     timer.unref()
-    later.then((answer) => {
-      timers.clearTimeout(timer)
-      resolve(answer)
-    }, (cause: unknown) => {
+    const failed = (cause: unknown): void => {
       timers.clearTimeout(timer)
       reject(storeUnavailable(cause))
-    })
+    }
+    try {
+      later.then((answer) => {
+        timers.clearTimeout(timer)
+        resolve(answer)
+      }, failed)
+    } catch (cause) {
+      // The `then` of a query builder is code of the store.
+      failed(cause)
+    }
   })
 }
 
@@ -30,10 +36,11 @@ export async function askStore<T> (call: () => T | PromiseLike<T>, seconds: numb
   let answer: T | PromiseLike<T>
   try {
     answer = call()
+    if (!isLater(answer)) return answer
   } catch (cause) {
     throw storeUnavailable(cause)
   }
-  return isLater(answer) ? await withinTimeLimit(answer, seconds, timers) : answer
+  return await withinTimeLimit(answer, seconds, timers)
 }
 
 /** The refusal for a store that failed with this cause: a 503, for nothing is known of the key. */

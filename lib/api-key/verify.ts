@@ -67,7 +67,7 @@ export function createKeyVerifier (settings: ApiKeySettings, tools: ApiKeyTools)
     const key = lookup.keyOf(principal)
     if (key === null || sealer === null) return []
     const now = clock()
-    if (key.opened === null || now >= key.opened.until) key.opened = open(key.record, now)
+    if (key.opened === null || !(now < key.opened.until)) key.opened = open(key.record, now)
     return key.opened.secrets
   }
 

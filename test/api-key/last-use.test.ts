@@ -50,3 +50,33 @@ t.test('uses that cannot be written are told on the diagnostics channel, at the 
   await lastUse.close()
   t.match(events, [lost()])
 })
+
+t.test('a failed write never ends the process, whatever the clock and the store do', async (t) => {
+  const unhandled: unknown[] = []
+  const note = (cause: unknown): void => { unhandled.push(cause) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => process.removeListener('unhandledRejection', note))
+  const failing: Array<() => unknown> = [
+    () => { throw new Error('down') },
+    async () => { throw new Error('down') },
+    () => ({ then () { throw new Error('down') } }),
+    () => ({ get then () { throw new Error('down') } }),
+    () => ({ then (_resolve: unknown, reject: (cause: unknown) => void) { reject(new Error('down')) } })
+  ]
+  for (const touch of failing) {
+    for (const clock of [() => NaN, () => undefined as never, () => 1e300, () => { throw new Error('no clock') }]) {
+      const time = fakeTime()
+      const { store } = scriptedStore()
+      const lastUse = createLastUse({ store: { ...store, touch: touch as never }, timeLimit: 2 }, { ...time, clock })
+      lastUse.note('key_1', NaN)
+      time.pass(60_000)
+      await settle()
+      for (let key = 0; key < 1000; key++) lastUse.note(`key_${key}`, 1e300)
+      await settle()
+      lastUse.note('key_1', time.now)
+      await lastUse.close()
+      await settle()
+    }
+  }
+  t.strictSame(unhandled, [])
+})

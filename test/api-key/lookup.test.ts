@@ -379,3 +379,19 @@ t.test('what is held is bounded in bytes: of large records fewer are held than o
   // A cache of one entry still has room for a record of any size.
   t.equal(await held({ ...large, metadata: { text: 'x'.repeat(48_000) } }, 1, 3), 1)
 })
+
+t.test('a clock that returns no number holds nothing and finds keys with an expiry expired', async (t) => {
+  for (const now of [NaN, undefined, Promise.resolve(4e12), 'now']) {
+    const { store, memory, readings } = scriptedStore()
+    const [limited, open] = [newRecord({ expiresAt: '2099-01-01T00:00:00.000Z' }).record, newRecord().record]
+    memory.create(limited, Infinity)
+    memory.create(open, Infinity)
+    const lookup = createLookup(settingsFor(store), { ...fakeTime(), clock: () => now as number })
+    t.equal(await lookup.find(limited.digest), 'expired')
+    t.equal(await lookup.find(limited.digest), 'expired')
+    await lookup.find(open.digest)
+    await lookup.find(open.digest)
+    t.equal(readings.length, 4, 'each is read each time')
+    lookup.close()
+  }
+})

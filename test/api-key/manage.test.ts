@@ -358,6 +358,26 @@ t.test('what happens to keys is told on the diagnostics channel, without a key, 
   t.notOk(text.includes((secret as { webhookSecret: string }).webhookSecret))
 })
 
+t.test('a store whose promise is no real one fails like any other: its then throws, cannot be read, or rejects', async (t) => {
+  const broken: Array<[words: string, answer: () => unknown]> = [
+    ['then throws', () => ({ then () { throw new Error('down') } })],
+    ['then cannot be read', () => ({ get then () { throw new Error('down') } })],
+    ['then rejects', () => ({ then (_resolve: unknown, reject: (cause: unknown) => void) { reject(new Error('down')) } })],
+    ['it rejects with nothing', () => ({ then (_resolve: unknown, reject: () => void) { reject() } })]
+  ]
+  for (const [words, answer] of broken) {
+    const { store, memory } = scriptedStore()
+    const { record, key } = newRecord()
+    memory.create(record, Infinity)
+    const say = answer as () => never
+    const { keys, verifier } = house({ ...store, findByDigest: say, get: say, list: say, create: say, revoke: say, revokeAll: say })
+    const down = { code: 'AUTH_STORE_UNAVAILABLE', statusCode: 503 }
+    for (const call of [() => keys.get(record), () => keys.list(record), () => keys.create(record), () => keys.revoke(record), () => keys.revokeAll(record), () => keys.rotate(record), async () => await verifier.verify(key)]) {
+      await t.rejects(call() as Promise<unknown>, down, words)
+    }
+  }
+})
+
 t.test('a page ends before it exceeds 256 kB, by a cursor of the store, and with one record at least', async (t) => {
   const { store, memory } = scriptedStore()
   const asked: number[] = []
@@ -375,4 +395,16 @@ t.test('a page ends before it exceeds 256 kB, by a cursor of the store, and with
   asked.splice(0)
   t.equal((await keys.list({ tenantId: 'ten_A', limit: 1 })).keys.length, 1)
   t.strictSame(asked, [1])
+})
+
+t.test('a clock that returns no number makes, rotates and revokes nothing', async (t) => {
+  for (const now of [NaN, Infinity, undefined, Promise.resolve(0), 'now', {}]) {
+    const time = fakeTime()
+    const { store, memory } = scriptedStore()
+    const { record } = newRecord()
+    memory.create(record, Infinity)
+    const keys = createApiKeys(settingsFor(store), { ...time, clock: () => now as number })
+    for (const call of [() => keys.create({ tenantId: 'ten_A', name: 'n' }), () => keys.rotate(record), () => keys.revoke(record), () => keys.revokeAll(record)]) await t.rejects(call() as Promise<unknown>, RangeError)
+    t.strictSame([memory.list({ tenantId: 'ten_A', cursor: null, limit: 10 }), memory.get(record)], [{ records: [record], cursor: null }, record])
+  }
 })

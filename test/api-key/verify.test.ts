@@ -324,3 +324,19 @@ t.test('no timer keeps the process alive: neither that of a reading nor those of
   await found
   t.strictSame([time.waiting(), time.holding()], [2, 0])
 })
+
+t.test('opened webhook secrets are not used beyond their end by a clock that returns no number', async (t) => {
+  const time = fakeTime()
+  let broken = false
+  const tools = { ...time, clock: () => broken ? NaN : time.now }
+  const store = new MemoryApiKeyStore()
+  const { key, record } = newRecord({ sealedSecrets: [] })
+  const sealer = createSealer([], true, randomBytes)
+  const seal = (secret: string): string => sealer?.seal(secret, record) ?? ''
+  store.create({ ...record, sealedSecrets: [{ sealed: seal('new'), until: null }, { sealed: seal('old'), until: new Date(time.now + 1000).toISOString() }] }, 1)
+  const verifier = createKeyVerifier(settingsFor(store), tools)
+  const principal = verifier.verify(key) as ApiKeyPrincipal
+  t.strictSame(verifier.webhookSecrets(principal), ['new', 'old'])
+  broken = true
+  t.strictSame(verifier.webhookSecrets(principal), ['new'])
+})
