@@ -1,6 +1,6 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import buildGetJwks from 'get-jwks'
-import { algorithmsOf } from './algorithm.js'
+import { algorithmsOf, weaknessOf } from './algorithm.js'
 import type { Algorithm } from './algorithm.js'
 
 /** A public key that tokens of one issuer may be signed with. */
@@ -31,23 +31,32 @@ export function createKeyJudge (issuer: string, allowed: readonly Algorithm[]): 
   const caches = [source.cache, source.staleCache] as unknown as ReadonlyArray<{ clear (): void }>
 
   return async function judge (jwk) {
-    const { kid, alg, kty } = readJwk(jwk)
+    const { kid, alg } = readJwk(jwk)
     let pem: string
     try {
       source.cache.set(source.generateCacheKey('', kid, domain), jwk as buildGetJwks.JWK)
-      pem = kty === 'OKP'
-        // jwk-to-pem, below get-jwks, knows no OKP keys.
-        ? exportPem(await source.getJwk({ domain, alg: '', kid }))
-        : await source.getPublicKey({ domain, alg: '', kid })
+      // By Node and not by getPublicKey: jwk-to-pem below it knows no OKP keys, and takes 34 ms for a key on P-521.
+      pem = exportPem(await source.getJwk({ domain, alg: '', kid }))
     } finally {
       // The second clear is for the first: disposing moves keys to the stale cache, from which a removed key was served.
       for (const cache of caches) cache.clear()
     }
-    const algorithms = algorithmsOf(createPublicKey(pem)).filter((one) => allowed.includes(one) && (alg === undefined || sameAlgorithm(alg, one)))
-    if (algorithms.length === 0) throw new TypeError('its kind, size or alg is none that this issuer is configured with')
+    const key = createPublicKey(pem)
+    const weakness = weaknessOf(key)
+    if (weakness !== null) throw new TypeError(weakness)
+    const algorithms = algorithmsOf(key).filter((one) => allowed.includes(one) && (alg === undefined || sameAlgorithm(alg, one)))
+    if (algorithms.length === 0) throw new TypeError('its kind or alg is none that this issuer is configured with')
     return { keyId: kid, pem, algorithms, live: true }
   }
 }
+
+/** Whether two keys verify the same tokens. */
+export function sameKey (one: VerificationKey, other: VerificationKey): boolean {
+  return one.pem === other.pem && one.algorithms.length === other.algorithms.length && one.algorithms.every((algorithm, index) => algorithm === other.algorithms[index])
+}
+
+/** Characters. A certificate of an RSA key of 8,192 bits has about 3,000. */
+const maxPemLength = 65_536
 
 /**
  * The one key of an issuer that is configured with a PEM: a public key or a certificate.
@@ -56,40 +65,61 @@ export function createKeyJudge (issuer: string, allowed: readonly Algorithm[]): 
 export function readPem (pem: string, allowed: readonly Algorithm[]): VerificationKey {
   // createPublicKey takes a private key too, and one that lies in a configuration for verifying has leaked.
   if (/PRIVATE KEY/.test(pem)) throw new TypeError('publicKey is a private key: give the public part (openssl pkey -pubout)')
+  if (pem.length > maxPemLength) throw new TypeError(`publicKey has more than ${maxPemLength} characters: give one key in PEM`)
   let algorithms: readonly Algorithm[]
   let spki: string
+  let weakness: string | null
   try {
     const key = createPublicKey(pem)
-    algorithms = algorithmsOf(key).filter((one) => allowed.includes(one))
+    // First: Node reads an EC key without a point, refuses to export it, and ends the process when asked for its details.
     spki = key.export({ type: 'spki', format: 'pem' }) as string
+    weakness = weaknessOf(key)
+    algorithms = algorithmsOf(key).filter((one) => allowed.includes(one))
   } catch {
     throw new TypeError('publicKey is not readable: give a PEM that begins with -----BEGIN PUBLIC KEY-----')
   }
-  if (algorithms.length === 0) throw new TypeError('publicKey is too weak or fits none of the algorithms: give an RSA key of at least 2048 bits, or name its algorithm')
+  if (weakness !== null) throw new TypeError(`publicKey is too weak: ${weakness}`)
+  if (algorithms.length === 0) throw new TypeError('publicKey fits none of the algorithms: name its own in algorithms')
   return { keyId: '', pem: spki, algorithms, live: true }
 }
 
-const publicMembers = ['n', 'e', 'x', 'y']
+/** The longest value of each public member, in characters of base64url: of 1,024, 8 and 66 bytes. */
+const maxMemberLengths: Readonly<Record<string, number>> = { n: 1366, e: 11, x: 88, y: 88 }
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+/** What a key of each kind has to have. */
+const kinds: Readonly<Record<string, { members: readonly string[], curves: readonly string[] | null }>> = {
+  RSA: { members: ['n', 'e'], curves: null },
+  EC: { members: ['x', 'y'], curves: ['P-256', 'P-384', 'P-521'] },
+  OKP: { members: ['x'], curves: ['Ed25519'] }
+}
 
-function readJwk (jwk: unknown): { kid: string, alg: string | undefined, kty: string } {
+/**
+ * Checks the form of a member of a key set. Lengths come first: whatever reads a number from outside may take
+ * time that grows with the square of its length, and no time limit can interrupt it.
+ */
+function readJwk (jwk: unknown): { kid: string, alg: string | undefined } {
   if (typeof jwk !== 'object' || jwk === null || Array.isArray(jwk)) throw new TypeError('it is not an object')
   const members = jwk as Record<string, unknown>
-  const { kid, alg, kty, use, key_ops: operations } = members
+  const { kid, alg, kty, crv, use, key_ops: operations } = members
   if (typeof kid !== 'string' || kid === '' || kid.length > maxKeyIdLength) throw new TypeError('it has no usable kid')
-  if (kty !== 'RSA' && kty !== 'EC' && kty !== 'OKP') throw new TypeError('its kty is none of RSA, EC, OKP')
+  const kind = typeof kty === 'string' && Object.hasOwn(kinds, kty) ? kinds[kty] : undefined
+  if (kind === undefined) throw new TypeError('its kty is none of RSA, EC, OKP')
+  if (kind.curves?.includes(crv as string) === false) throw new TypeError(`its crv is none of ${kind.curves.join(', ')}`)
   if (alg !== undefined && typeof alg !== 'string') throw new TypeError('its alg is not a string')
   if (use !== undefined && use !== 'sig') throw new TypeError('it is not for signatures')
   if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) throw new TypeError('it is not for verifying')
   for (const name of privateMembers) {
     if (Object.hasOwn(members, name)) throw new TypeError('it has a private member: whoever read it can sign')
   }
-  for (const name of publicMembers) {
+  for (const [name, maxLength] of Object.entries(maxMemberLengths)) {
     const value = members[name]
-    // jwk-to-pem skips what is no base64, and would make another key of it.
+    if (typeof value === 'string' && value.length > maxLength) throw new TypeError(`its ${name} is longer than ${maxLength} characters`)
+    // Decoders skip what is no base64url, and would make another key of it.
     if (value !== undefined && (typeof value !== 'string' || !/^[\w-]+$/.test(value))) throw new TypeError(`its ${name} is not base64url`)
   }
-  return { kid, alg, kty }
+  const missing = kind.members.find((name) => members[name] === undefined)
+  if (missing !== undefined) throw new TypeError(`its ${missing} is missing`)
+  return { kid, alg }
 }
 
 function sameAlgorithm (alg: string, one: Algorithm): boolean {
@@ -98,5 +128,10 @@ function sameAlgorithm (alg: string, one: Algorithm): boolean {
 }
 
 function exportPem (jwk: object): string {
-  return createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+  try {
+    return createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+  } catch {
+    // Without its cause: it may quote what it read.
+    throw new TypeError('its numbers are no key of its kind')
+  }
 }

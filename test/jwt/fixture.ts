@@ -24,6 +24,12 @@ export const ed25519 = (): Pair => generateKeyPairSync('ed25519')
 export const pemOf = (pair: Pair): string => pair.publicKey.export({ type: 'spki', format: 'pem' }) as string
 export const jwkOf = (pair: Pair, members: Json = {}): Json => ({ ...pair.publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256', ...members })
 
+/** The eight points of low order of Ed25519 as keys, in all encodings that a library may read: 14, six of them not canonical. */
+export const lowOrderPoints: readonly string[] = [
+  `00${'00'.repeat(31)}`, `01${'00'.repeat(31)}`, `ec${'ff'.repeat(30)}7f`, `ed${'ff'.repeat(30)}7f`, `ee${'ff'.repeat(30)}7f`,
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05', 'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a'
+].flatMap((point) => [point, point.slice(0, 62) + (Number.parseInt(point.slice(62), 16) | 0x80).toString(16)])
+
 export const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 
 /** A token of any header and payload, well signed. */

@@ -1,8 +1,8 @@
-import { createPublicKey } from 'node:crypto'
+import { createPublicKey, verify } from 'node:crypto'
 import t from 'tap'
 import type { Algorithm } from '../../lib/jwt/algorithm.js'
 import { createKeyJudge, readPem } from '../../lib/jwt/verification-key.js'
-import { ec, ed25519, jwkOf, pemOf, rsa } from './fixture.js'
+import { ec, ed25519, jwkOf, lowOrderPoints, pemOf, rsa } from './fixture.js'
 import type { Json } from './fixture.js'
 
 const every: Algorithm[] = ['RS256', 'RS384', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256']
@@ -23,13 +23,92 @@ t.test('a key is made of the JWK that was judged, and of nothing else', async (t
   t.ok(createPublicKey(second.pem).equals(other.publicKey), 'under the same id')
 })
 
-t.test('RSA of less than 2048 bits, or with an exponent that proves nothing, is refused', async (t) => {
-  const none = 'its kind, size or alg is none that this issuer is configured with'
+t.test('RSA of less than 2048 or more than 8192 bits, or with an exponent that proves nothing, is refused', async (t) => {
+  const bits = (length: number): string => `its modulus has ${length} bits: 2048 to 8192 are accepted`
   t.strictSame(await judged(jwkOf(rsa(2048, 3))), ['RS256'])
-  t.equal(await judged(jwkOf(rsa(1024))), none)
-  t.equal(await judged(jwkOf(rsa(2040))), none)
-  for (const e of ['AQ', 'Ag', 'BA', 'AA', 'AQAA']) t.not(typeof await judged(jwkOf(pair, { e })), 'object', `e = ${e}`)
+  t.equal(await judged(jwkOf(rsa(1024))), bits(1024))
+  t.equal(await judged(jwkOf(rsa(2040))), bits(2040))
+  const exponent = 'its exponent is not an odd number from 3 to 2^64 - 1'
+  for (const e of ['AQ', 'Ag', 'BA', 'AQAA']) t.equal(await judged(jwkOf(pair, { e })), exponent, `e = ${e}`)
+  t.type(await judged(jwkOf(pair, { e: 'AA' })), 'string', 'e = 0')
+  t.strictSame(await judged(jwkOf(pair, { e: Buffer.alloc(8, 0xff).toString('base64url') })), ['RS256'], 'e = 2^64 - 1')
+  t.equal(await judged(jwkOf(pair, { e: Buffer.alloc(9, 0xff).toString('base64url') })), 'its e is longer than 11 characters')
   t.equal(await judged(jwkOf(pair, { n: `AA${'A'.repeat(340)}` })) instanceof Array, false, 'zeros do not make a key longer')
+  const modulus = (bytes: number): string => Buffer.alloc(bytes, 0xff).fill(0xef, bytes - 1).toString('base64url')
+  t.strictSame(await judged(jwkOf(pair, { n: smallestFactorsTried(1024) })), ['RS256'], '8192 bits')
+  t.equal(await judged(jwkOf(pair, { n: modulus(1025) })), 'its n is longer than 1366 characters')
+})
+
+/** A number of so many bytes that no prime below 752 divides. */
+function smallestFactorsTried (bytes: number): string {
+  let number = (1n << BigInt(bytes * 8)) - 1n
+  const divides = (candidate: bigint): boolean => {
+    for (let prime = 2n; prime < 752n; prime++) if (candidate % prime === 0n) return true
+    return false
+  }
+  while (divides(number)) number -= 2n
+  return Buffer.from(number.toString(16), 'hex').toString('base64url')
+}
+
+t.test('an RSA modulus that is even, or has another small factor, is refused', async (t) => {
+  const n = BigInt(`0x${Buffer.from(jwkOf(pair).n as string, 'base64url').toString('hex')}`)
+  for (const factor of [2n, 3n, 743n, 751n]) {
+    const multiple = Buffer.from((n - n % factor).toString(16), 'hex').toString('base64url')
+    t.equal(await judged(jwkOf(pair, { n: multiple })), 'its modulus has a small factor', `${factor}`)
+  }
+})
+
+t.test('an Ed25519 key of low order is refused, in every encoding, in a key set and as PEM', async (t) => {
+  for (const point of lowOrderPoints) {
+    const x = Buffer.from(point, 'hex')
+    const why = 'it is a point of low order: anyone can sign for it'
+    const jwk = { kty: 'OKP', crv: 'Ed25519', kid: 'k1', x: x.toString('base64url') }
+    t.equal(await judged(jwk), why, point)
+    const pem = createPublicKey({ key: jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+    t.throws(() => readPem(pem, ['EdDSA']), { message: `publicKey is too weak: ${why}` })
+    // What the check is for: of a few texts, one has a signature that nobody made.
+    t.ok(forgedUnder(jwk), `${point} can be forged`)
+  }
+  t.strictSame(await judged(jwkOf(ed25519(), { alg: 'EdDSA' })), ['EdDSA'])
+})
+
+/** Whether OpenSSL takes a made-up signature: R of low order and S = 0, for one of many texts. */
+function forgedUnder (jwk: object): boolean {
+  const key = createPublicKey({ key: jwk as never, format: 'jwk' })
+  for (let round = 0; round < 200; round++) {
+    for (const point of lowOrderPoints) {
+      const signature = Buffer.concat([Buffer.from(point, 'hex'), Buffer.alloc(32)])
+      if (verify(null, Buffer.from(`text ${round}`), key, signature)) return true
+    }
+  }
+  return false
+}
+
+t.test('an EC point that is not on its curve, the point at infinity included, is refused', async (t) => {
+  const { x, y } = jwkOf(ec('P-256')) as { x: string, y: string }
+  const bytes = (value: string): Buffer => Buffer.from(value, 'base64url')
+  const more = (value: string): string => {
+    const changed = bytes(value)
+    changed[31]! ^= 1
+    return changed.toString('base64url')
+  }
+  for (const coordinates of [{ x, y: more(y) }, { x: more(x), y }, { x: y, y: x }, { x: 'AA', y: 'AA' }, { x, y: 'AA' }, { x: Buffer.alloc(32, 0xff).toString('base64url'), y }]) {
+    t.equal(await judged({ kty: 'EC', crv: 'P-256', kid: 'k1', ...coordinates }), 'its numbers are no key of its kind', JSON.stringify(coordinates))
+  }
+  t.equal(await judged({ kty: 'EC', crv: 'P-256', kid: 'k1', x: Buffer.alloc(67).toString('base64url'), y }), 'its x is longer than 88 characters')
+  // SubjectPublicKeyInfo of P-256 with the point at infinity, which is one zero byte.
+  const infinity = Buffer.from('3019301306072a8648ce3d020106082a8648ce3d03010703020000', 'hex').toString('base64')
+  t.throws(() => readPem(`-----BEGIN PUBLIC KEY-----\n${infinity}\n-----END PUBLIC KEY-----`, ['ES256']), /publicKey is not readable/)
+})
+
+t.test('a PEM is measured before it is read, and its key is held to the same bounds', async (t) => {
+  t.throws(() => readPem(`-----BEGIN PUBLIC KEY-----\n${'A'.repeat(65_536)}`, ['RS256']), /more than 65536 characters/)
+  const long = createPublicKey({ key: jwkOf(pair, { n: smallestFactorsTried(1025) }), format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+  t.throws(() => readPem(long, ['RS256']), { message: 'publicKey is too weak: its modulus has 8200 bits: 2048 to 8192 are accepted' })
+  for (const e of ['AQ', 'BA', Buffer.alloc(9, 0xff).toString('base64url')]) {
+    const pem = createPublicKey({ key: jwkOf(pair, { e }), format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+    t.throws(() => readPem(pem, ['RS256']), /its exponent is not an odd number/, e)
+  }
 })
 
 t.test('a key is for those of the issuer\'s algorithms that its kind and its alg allow', async (t) => {

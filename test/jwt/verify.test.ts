@@ -6,7 +6,7 @@ import { causeflowClaims } from '../../lib/jwt/claims.js'
 import { clerkSession } from '../../lib/jwt/clerk.js'
 import type { TokenIssuerSettings } from '../../lib/jwt/verify.js'
 import type { JwtPrincipal } from '../../lib/principal.js'
-import { audience, claims, ec, ed25519, encode, header, issuer, jwkOf, mint, outcome, pemOf, present, rsa, scripted, standingClock, start, verifierOf } from './fixture.js'
+import { audience, claims, ec, ed25519, encode, header, issuer, jwkOf, lowOrderPoints, mint, outcome, pemOf, present, rsa, scripted, standingClock, start, verifierOf } from './fixture.js'
 import type { Json } from './fixture.js'
 
 const [pair, other] = [rsa(), rsa()]
@@ -98,6 +98,24 @@ t.test('a public key is no HMAC secret, whatever the list of algorithms says', a
     const { fetch } = scripted(() => ({ keys: [jwkOf(pair, { alg: undefined }), { kty: 'oct', k: encode(text), kid: 'k1', alg: 'HS256' }] }))
     const set = await verifierOf({ algorithms: ['RS256', 'HS256'] }, { fetch })
     t.equal(await present(set, mint(header({ alg: 'HS256' }), claims(), text)), 'AUTH_TOKEN_INVALID algorithm')
+  }
+})
+
+t.test('a token that nobody signed is rejected under every Ed25519 key of low order', async (t) => {
+  const { privateKey, publicKey } = ed25519()
+  const good = { ...publicKey.export({ format: 'jwk' }), kid: 'good' }
+  for (const point of lowOrderPoints) {
+    const weak = { kty: 'OKP', crv: 'Ed25519', kid: 'k1', x: Buffer.from(point, 'hex').toString('base64url') }
+    const { fetch } = scripted(() => ({ keys: [weak, good] }))
+    const verifier = await verifierOf({ algorithms: ['EdDSA'] }, { fetch })
+    for (let jti = 0; jti < 16; jti++) {
+      const signed = `${encode(header({ alg: 'EdDSA' }))}.${encode(claims({ jti: `${jti}` }))}`
+      for (const r of lowOrderPoints) {
+        const forged = `${signed}.${Buffer.concat([Buffer.from(r, 'hex'), Buffer.alloc(32)]).toString('base64url')}`
+        if (await present(verifier, forged) !== 'AUTH_TOKEN_INVALID key-unknown') t.fail(`a forged token was not rejected under ${point}`)
+      }
+    }
+    t.strictSame(await present(verifier, mint(header({ alg: 'EdDSA', kid: 'good' }), claims(), privateKey, 'EdDSA')), principal(), 'the other key of the set is good')
   }
 })
 
