@@ -7,9 +7,11 @@
 import { channel } from 'node:diagnostics_channel'
 import { AuthError } from '../errors.js'
 import type { Algorithm } from './algorithm.js'
-import { createKeyDocument, KeyDocumentError } from './key-document.js'
+import { KeyDocumentError } from './key-document.js'
 import type { KeyLocation } from './key-document.js'
-import { createKeyJudge } from './verification-key.js'
+import { createKeyReader } from './key-reader.js'
+import type { KeySetReading, RefusedKey } from './key-reader.js'
+import { sameKey } from './verification-key.js'
 import type { VerificationKey } from './verification-key.js'
 
 /** The keys of one issuer. */
@@ -46,7 +48,7 @@ export interface KeySetTimes {
 /** What a subscriber of the diagnostics channel `causeflow-auth:key-set` receives. It holds no key and no token. */
 export type KeySetEvent = { readonly issuer: string } & KeySetNews
 type KeySetNews =
-  | { readonly event: 'fetched', readonly keyIds: readonly string[], readonly refused: ReadonlyArray<{ keyId: unknown, why: string }> }
+  | { readonly event: 'fetched', readonly keyIds: readonly string[], readonly refused: readonly RefusedKey[] }
   | { readonly event: 'failed', readonly reason: string, readonly cause: unknown, readonly failures: number, readonly retryIn: number }
   | { readonly event: 'stale', readonly age: number }
   | { readonly event: 'rotated', readonly added: readonly string[], readonly removed: readonly string[] }
@@ -54,8 +56,6 @@ type KeySetNews =
 export interface KeySetTools { readonly clock: () => number, readonly fetch: typeof fetch, readonly random: () => number }
 
 const events = channel('causeflow-auth:key-set')
-/** Of one id. Clerk gives a new key the old one's id, and an issuer that changes over shows both. */
-const maxKeysOfOneId = 4
 /** Failures make the cooldown grow up to this, in milliseconds, so that an issuer that recovers is found soon. */
 const maxBackoff = 300_000
 
@@ -64,8 +64,7 @@ export function createKeySet (
   settings: { name: string, issuer: string, location: KeyLocation, algorithms: readonly Algorithm[], times: KeySetTimes },
   { clock, fetch, random }: KeySetTools
 ): KeySource {
-  const read = createKeyDocument(settings.issuer, settings.location, fetch)
-  const judge = createKeyJudge(settings.issuer, settings.algorithms)
+  const read = createKeyReader(settings.issuer, settings.location, settings.algorithms, fetch)
   const maxAge = settings.times.maxAge * 1000
   const cooldown = settings.times.cooldown * 1000
   const timeLimit = settings.times.timeLimit * 1000
@@ -131,30 +130,17 @@ export function createKeySet (
     if (since >= 0 && since < wait) return null
     attemptedAt = clock()
     wait = cooldown
-    flight = limited(timeLimit, closing.signal, load).then(adopt, fail).finally(() => { flight = null })
+    flight = limited(timeLimit, closing.signal, read).then(adopt, fail).finally(() => { flight = null })
     return flight
   }
 
-  async function load (signal: AbortSignal): Promise<Verdict> {
-    const verdict: Verdict = { keys: [], refused: [] }
-    for (const jwk of await read(signal)) {
-      try {
-        verdict.keys.push(await judge(jwk))
-      } catch (error) {
-        verdict.refused.push({ keyId: (jwk as { kid?: unknown } | null)?.kid ?? null, why: error instanceof Error ? error.message : 'it is not readable' })
-      }
-    }
-    return verdict
-  }
-
-  function adopt ({ keys: read, refused }: Verdict): void {
+  function adopt ({ keys: read, refused }: KeySetReading): void {
     const before = keys ?? new Map<string, readonly VerificationKey[]>()
     const next = new Map<string, VerificationKey[]>()
     const added: string[] = []
     for (const key of read) {
       const known = before.get(key.keyId)?.find((candidate) => sameKey(candidate, key))
       const list = next.get(key.keyId) ?? []
-      if (list.length === maxKeysOfOneId || list.some((candidate) => sameKey(candidate, key))) continue
       // The same object for the same key: tokens verified by it stay verified.
       list.push(known ?? key)
       next.set(key.keyId, list)
@@ -227,12 +213,6 @@ export function createKeySet (
 export function createFixedKey (key: VerificationKey): KeySource {
   const keys = [key]
   return { named: false, find: () => keys, doubt: () => null, confirm: () => true, warm: async () => {}, close: () => {} }
-}
-
-interface Verdict { keys: VerificationKey[], refused: Array<{ keyId: unknown, why: string }> }
-
-function sameKey (one: VerificationKey, other: VerificationKey): boolean {
-  return one.pem === other.pem && one.algorithms.length === other.algorithms.length && one.algorithms.every((algorithm, index) => algorithm === other.algorithms[index])
 }
 
 function reasonOf (error: unknown): KeyDocumentError['reason'] {

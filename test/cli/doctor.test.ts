@@ -92,6 +92,27 @@ t.test('keys that cannot be used are named with the reason', async (t) => {
   t.match(none, { code: 1, findings: { 'key set': { status: 'wrong', detail: /^None of its 2 keys can be used: test-key-1 \(/, mend: /--algorithm/ } } })
 })
 
+t.test('a key set of any size and with any key ids is described in a few lines that a terminal can take', async (t) => {
+  const withMore = (more: unknown[]) => answering(async (response, url) => {
+    if (!url.endsWith('jwks.json')) return response
+    const { keys } = await response.json() as { keys: object[] }
+    return Response.json({ keys: [...keys, ...more] })
+  })
+  const examined = async (more: unknown[]) => await examine(['--issuer', issuer.issuer], { fetch: withMore(more), clock: Date.now })
+  const { code, findings } = await examined([{ kid: { toString: 1 } }, { kid: 'x'.repeat(300), kty: 'oct' }, { kid: '\u001b[2J', kty: 'oct' }])
+  t.equal(code, 0)
+  t.equal(findings['key set']?.detail, `1 usable: test-key-1; passed over: without a kid (it has no usable kid), ${'x'.repeat(64)}… (it has no usable kid), \u001b[2J (its kty is none of RSA, EC, OKP)`)
+  const { out } = await invoke(['doctor', '--issuer', issuer.issuer], { fetch: withMore([{ kid: '\u001b[2J\n', kty: 'oct' }]), clock: Date.now })
+  t.ok(out.includes('\\u001b[2J\\u000a (its kty'))
+  t.notOk(out.includes('\u001b'))
+  const many = await examined(Array.from({ length: 3_000 }, (_, index) => ({ kid: `${'x'.repeat(250)}${index}` })))
+  t.match(many.findings['key set'], { status: 'warning', detail: /and others$/ })
+  t.ok((many.findings['key set']?.detail ?? '').length < 4_000)
+  const { keys: [own] } = await (await fetch(`${issuer.issuer}/.well-known/jwks.json`)).json() as { keys: object[] }
+  const beyond = await examined([...Array.from({ length: 99 }, () => own), { kid: 'late' }])
+  t.equal(beyond.findings['key set']?.detail, '1 usable: test-key-1; passed over: late (it comes after the first 100 keys)')
+})
+
 t.test('an issuer that the plugin would not start with is a finding, and the rest is looked at', async (t) => {
   const { code, findings } = await examine(['--issuer', 'http://example.com'], { env: database })
   t.equal(code, 1)

@@ -1,6 +1,7 @@
 /** The issuer: what it calls itself, its keys, and its clock beside ours. */
 import { createKeyDocument } from '../../jwt/key-document.js'
-import { createKeyJudge } from '../../jwt/verification-key.js'
+import { createKeyReader } from '../../jwt/key-reader.js'
+import type { KeySetReading } from '../../jwt/key-reader.js'
 import type { TokenIssuerSettings } from '../../jwt/verify.js'
 import { writeDuration } from '../duration.js'
 import { deepestMessage } from '../failure.js'
@@ -21,9 +22,9 @@ export async function checkIssuer (settings: TokenIssuerSettings, world: Pick<Wo
     return response
   }
   const named = location.from === 'jwks' ? [] : [finding('issuer', 'well', `${issuer} calls itself so`)]
-  let jwks: readonly unknown[]
+  let reading: KeySetReading
   try {
-    jwks = await createKeyDocument(issuer, location, fetch)(AbortSignal.timeout(settings.keySet.timeLimit * 1000))
+    reading = await createKeyReader(issuer, location, settings.algorithms, fetch)(AbortSignal.timeout(settings.keySet.timeLimit * 1000))
   } catch (error) {
     // Answered, but not with keys: another address, and not another try, mends that.
     const answered = (error as { reason?: unknown }).reason === 'rejected'
@@ -35,7 +36,7 @@ export async function checkIssuer (settings: TokenIssuerSettings, world: Pick<Wo
     ]
   }
   if (location.from === 'jwks') named.push(...await checkName(issuer, fetch, settings.keySet.timeLimit))
-  return [...named, await judgeKeys(jwks, settings), ...clockFindings(seen.clock, settings)]
+  return [...named, describeKeys(reading, settings), ...clockFindings(seen.clock, settings)]
 }
 
 /** Whether the OpenID configuration, if there is one, names the issuer as we do: a slash too many refuses every token. */
@@ -53,22 +54,27 @@ async function checkName (issuer: string, fetch: typeof globalThis.fetch, timeLi
   }
 }
 
-async function judgeKeys (jwks: readonly unknown[], { issuer, algorithms }: TokenIssuerSettings): Promise<Finding> {
-  const judge = createKeyJudge(issuer, algorithms)
-  const good: string[] = []
-  const bad: string[] = []
-  for (const jwk of jwks) {
-    const keyId = String((jwk as { kid?: unknown } | null)?.kid ?? 'without a kid')
-    try {
-      good.push(`${(await judge(jwk)).keyId}`)
-    } catch (error) {
-      bad.push(`${keyId} (${error instanceof Error ? error.message : 'it is not readable'})`)
-    }
+function describeKeys ({ keys, refused }: KeySetReading, { algorithms }: TokenIssuerSettings): Finding {
+  const good = listOf(keys.map(({ keyId }) => shorten(keyId)))
+  const bad = listOf(refused.map(({ keyId, why }) => `${keyId === null ? 'without a kid' : shorten(keyId)} (${why})`))
+  if (keys.length === 0) {
+    const fix = `It needs a key for ${algorithms.join(' or ')}: name the issuer's own with --algorithm`
+    return finding('key set', 'wrong', `None of its ${refused.length} keys can be used: ${bad}`, fix)
   }
-  const passedOver = bad.length === 0 ? '' : `; passed over: ${bad.join(', ')}`
-  return good.length === 0
-    ? finding('key set', 'wrong', `None of its ${bad.length} keys can be used: ${bad.join(', ')}`, `It needs a key for ${algorithms.join(' or ')}: name the issuer's own with --algorithm`)
-    : finding('key set', bad.length === 0 ? 'well' : 'warning', `${good.length} usable: ${good.join(', ')}${passedOver}`, bad.length === 0 ? null : 'Nothing, where no token names those keys')
+  if (refused.length === 0) return finding('key set', 'well', `${keys.length} usable: ${good}`)
+  return finding('key set', 'warning', `${keys.length} usable: ${good}; passed over: ${bad}`, 'Nothing, where no token names those keys')
+}
+
+/** How many keys are named, and how many characters of an id: the issuer chooses both. */
+const maxListed = 20
+const maxShown = 64
+
+function listOf (items: readonly string[]): string {
+  return items.length > maxListed ? `${items.slice(0, maxListed).join(', ')} and others` : items.join(', ')
+}
+
+function shorten (keyId: string): string {
+  return keyId.length > maxShown ? `${keyId.slice(0, maxShown)}…` : keyId
 }
 
 /** Our clock less the issuer's, and how far that may be off; seconds. */
