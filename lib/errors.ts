@@ -60,7 +60,7 @@ export const reasons = [
   // tokens: form and header
   'form', 'size', 'encoding', 'header', 'algorithm', 'type', 'crit', 'key-id-absent', 'key-unknown', 'issuer-unknown',
   // tokens: signature, claims, time
-  'signature', 'issuer', 'audience', 'subject', 'claims', 'azp', 'session-pending', 'token-class', 'actor', 'not-yet-valid', 'issued-in-future', 'expired', 'revoked',
+  'signature', 'sender-constrained', 'issuer', 'audience', 'subject', 'claims', 'azp', 'session-pending', 'token-class', 'actor', 'not-yet-valid', 'issued-in-future', 'expired', 'revoked',
   // keys
   'checksum', 'environment', 'unknown',
   // signatures

@@ -31,6 +31,18 @@ export function checkRegistered (claims: Record<string, unknown>, settings: Regi
   return { iss, sub, exp: exp as number }
 }
 
+/**
+ * Rejects a token that is bound to a key of its sender (RFC 7800): `cnf` with `jkt` (DPoP, RFC 9449 §6.1) or `x5t#S256`
+ * (a client certificate, RFC 8705 §3.1). Presented as a plain bearer token it proves no possession of that key, and
+ * RFC 9449 §7.1 has it rejected. Other members of `cnf` are ignored; a `cnf` that is no object is rejected.
+ * Throws AUTH_TOKEN_INVALID.
+ */
+export function checkConfirmation ({ cnf }: Record<string, unknown>): void {
+  if (cnf === undefined) return
+  const isObject = typeof cnf === 'object' && cnf !== null && !Array.isArray(cnf)
+  if (!isObject || Object.hasOwn(cnf, 'jkt') || Object.hasOwn(cnf, 'x5t#S256')) throw new AuthError('AUTH_TOKEN_INVALID', 'sender-constrained')
+}
+
 /** Checks the times of claims that checkRegistered accepted. `now` is in milliseconds. Throws AUTH_TOKEN_EXPIRED or AUTH_TOKEN_CLAIMS. */
 export function checkTimes (claims: Record<string, unknown>, now: number, tolerance: number): void {
   const { exp, nbf, iat } = claims as { exp: number, nbf?: number, iat?: number }

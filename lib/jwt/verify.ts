@@ -11,7 +11,7 @@ import { checkHeader, plainType } from './header.js'
 import { createFixedKey, createKeySet } from './key-set.js'
 import type { KeySetTimes, KeySetTools, KeySource } from './key-set.js'
 import type { KeyLocation } from './key-document.js'
-import { checkRegistered, checkTimes, deadlineOf, expired } from './registered-claims.js'
+import { checkConfirmation, checkRegistered, checkTimes, deadlineOf, expired } from './registered-claims.js'
 import { checkRevocation } from './revocation.js'
 import type { RevocationCheck } from './revocation.js'
 import { createTokenCache } from './token-cache.js'
@@ -114,6 +114,7 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
   function accept (token: UnverifiedToken, key: VerificationKey): JwtPrincipal | Promise<JwtPrincipal> {
     const claims = token.payload
     removeProto(claims)
+    checkConfirmation(claims)
     const { iss, sub, exp } = checkRegistered(claims, settings)
     const { tenantId, roles, scopes, email } = readClaims(claims)
     checkTimes(claims, clock(), clockTolerance)

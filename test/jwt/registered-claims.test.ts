@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkRegistered, checkTimes } from '../../lib/jwt/registered-claims.js'
+import { checkConfirmation, checkRegistered, checkTimes } from '../../lib/jwt/registered-claims.js'
 import type { RegisteredClaimsSettings } from '../../lib/jwt/registered-claims.js'
 import { audience, claims, issuer, outcome, start } from './fixture.js'
 import type { Json } from './fixture.js'
@@ -69,4 +69,13 @@ t.test('a token is early when nbf or iat lie further ahead than the tolerance', 
     t.equal(await outcome(() => checkTimes({ exp: 9999, [name]: 1005 }, 1_000_000, 5)), undefined)
     t.equal(await outcome(() => checkTimes({ exp: 9999, [name]: 1005.001 }, 1_000_000, 5)), `AUTH_TOKEN_CLAIMS ${reason}`)
   }
+})
+
+t.test('a token that is bound to a key of its sender is no bearer token', async (t) => {
+  const run = (cnf: unknown): Promise<unknown> => outcome(() => checkConfirmation(JSON.parse(JSON.stringify({ cnf }))))
+  const thumbprint = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
+  for (const cnf of [{ jkt: thumbprint }, { 'x5t#S256': thumbprint }, { jwk: {}, jkt: thumbprint }, { jkt: '' }, { jkt: null }, { jkt: 7 }, { jkt: [thumbprint] }, { 'x5t#S256': null }, { 'x5t#S256': {} }, null, '', 'jkt', 0, 7, true, false, [], [{ jkt: thumbprint }]]) {
+    t.equal(await run(cnf), 'AUTH_TOKEN_INVALID sender-constrained', JSON.stringify(cnf))
+  }
+  for (const cnf of [undefined, {}, { jwk: { kty: 'EC' } }, { kid: 'k1' }, { JKT: thumbprint }, { x5t: thumbprint }]) t.equal(await run(cnf), undefined, JSON.stringify(cnf))
 })

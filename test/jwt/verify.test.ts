@@ -59,6 +59,16 @@ t.test('signatures are compared before claims and times', async (t) => {
   t.equal(await present(verifier, `${head}.${encode(claims())}.${signature?.slice(0, 8)}`), 'AUTH_TOKEN_INVALID signature', 'part of a signature')
 })
 
+t.test('a bound token is rejected after its signature and before its other claims, at every presentation', async (t) => {
+  const verifier = await verifierOf({ keys })
+  for (const cnf of [{ jkt: 'thumbprint' }, { 'x5t#S256': 'thumbprint' }, 'jkt']) {
+    const bound = token({ cnf, aud: 'another' })
+    for (let round = 0; round < 2; round++) t.equal(await present(verifier, bound), 'AUTH_TOKEN_INVALID sender-constrained')
+    t.equal(await present(verifier, mint(header(), claims({ cnf }), other.privateKey)), 'AUTH_TOKEN_INVALID signature')
+  }
+  t.match(await present(verifier, token({ cnf: { kid: 'k1' } })), { subject: 'usr_1' })
+})
+
 t.test('claims are compared before times', async (t) => {
   const verifier = await verifierOf({ keys })
   t.equal(await present(verifier, token({ exp: 1 })), 'AUTH_TOKEN_EXPIRED expired')

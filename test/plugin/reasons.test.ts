@@ -53,6 +53,7 @@ t.test('every way in which a token is refused has its own reason, in the log and
     ['AUTH_TOKEN_INVALID', 'key-id-absent', template.token({}, { kid: undefined })],
     ['AUTH_TOKEN_INVALID', 'key-unknown', template.token({}, { kid: 'another' })],
     ['AUTH_TOKEN_INVALID', 'signature', template.forged()],
+    ['AUTH_TOKEN_INVALID', 'sender-constrained', template.token({ cnf: { jkt: 'thumbprint' } })],
     ['AUTH_TOKEN_INVALID', 'revoked', template.token({ sub: 'usr_out' })],
     ['AUTH_TOKEN_EXPIRED', 'expired', template.expired()],
     ['AUTH_TOKEN_CLAIMS', 'subject', template.token({ sub: '' })],

@@ -106,6 +106,7 @@ function hintFor (reason: AuthErrorReason, { header, claims }: Inspection, setti
     case 'key-id-absent': return 'It names no key (kid), and the issuer has a set of them: it is not one of this issuer\'s tokens'
     case 'key-unknown': return `The issuer publishes no key ${JSON.stringify(header?.kid)}: the token is another issuer's, or its key was withdrawn`
     case 'signature': return 'It was changed, or another key signed it: the token of another environment is the usual case'
+    case 'sender-constrained': return 'It is bound to a key of its sender (DPoP or a client certificate, see cnf), and is no bearer token'
     case 'issuer': return `It names the issuer ${said('iss')}, and ${JSON.stringify(settings?.issuer)} is expected: they are compared character by character`
     case 'audience': return claims?.sid !== undefined && claims.aud === undefined
       ? 'It has no audience and looks like a session token of Clerk: see --clerk-session'
