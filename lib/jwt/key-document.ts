@@ -19,23 +19,22 @@ KeyDocumentError.prototype.name = 'KeyDocumentError'
 const maxBytes = 1024 * 1024
 /** Levels of arrays and objects in an answer. A key set has three. */
 const maxDepth = 32
+/** Characters of the address that a discovery document names. It is written into messages. */
+const maxAddressLength = 2048
 
 /**
- * A reader of the members of one issuer's key set. They are not judged, and nothing is kept but the address
- * that a discovery document named. Rejects with KeyDocumentError.
+ * A reader of the members of one issuer's key set. They are not checked, and nothing is kept: with discovery, each reading
+ * asks for the OpenID configuration first, so that an issuer whose keys moved is found while the old address still responds.
+ * Rejects with KeyDocumentError, or with the signal's reason.
  */
 export function createKeyDocument (issuer: string, location: KeyLocation, fetch: typeof globalThis.fetch): (signal: AbortSignal) => Promise<readonly unknown[]> {
   requireSafe(location.url)
-  let known = location.from === 'jwks' ? location.url : null
 
   return async function read (signal) {
-    const url = known ?? await discover(signal)
-    // Taken back by any failure below, so that an issuer that moved its keys is found again.
-    if (location.from === 'discovery') known = null
+    const url = location.from === 'jwks' ? location.url : await discover(signal)
     const { keys } = await readObject(url, fetch, signal)
     if (!Array.isArray(keys)) throw new KeyDocumentError('rejected', `${url} has no array "keys"`)
     if (keys.length === 0) throw new KeyDocumentError('rejected', `${url} has no key`)
-    known = url
     return keys
   }
 
@@ -44,10 +43,11 @@ export function createKeyDocument (issuer: string, location: KeyLocation, fetch:
     if (document.issuer !== issuer) throw new KeyDocumentError('rejected', `${location.url} is the document of another issuer`)
     const address = document.jwks_uri
     // Otherwise whoever can write that document could send us to any address that this host reaches.
-    if (typeof address !== 'string' || originOf(address) === null || originOf(address) !== originOf(issuer)) {
+    if (typeof address !== 'string' || address.length > maxAddressLength || originOf(address) === null || originOf(address) !== originOf(issuer)) {
       throw new KeyDocumentError('rejected', `${location.url} names no jwks_uri on the issuer's origin`)
     }
-    return address
+    // As URL writes it: without characters that a log or a terminal would act on.
+    return new URL(address).href
   }
 }
 
@@ -56,11 +56,13 @@ async function readObject (url: string, fetch: typeof globalThis.fetch, signal: 
   try {
     // A redirect would lead where no configuration points.
     const response = await fetch(url, { redirect: 'manual', headers: { accept: 'application/json' }, signal })
-    if (response.status !== 200) {
+    if (signal.aborted || response.status !== 200) {
       response.body?.cancel().catch(ignore)
+      // Of a fetch that did not listen to its signal.
+      signal.throwIfAborted()
       throw new KeyDocumentError('rejected', `${url} answered ${response.status}`)
     }
-    text = await readText(url, response)
+    text = await readText(url, response, signal)
   } catch (error) {
     if (error instanceof KeyDocumentError) throw error
     throw new KeyDocumentError('unreachable', `${url} could not be read`, { cause: error })
@@ -78,21 +80,31 @@ async function readObject (url: string, fetch: typeof globalThis.fetch, signal: 
   return value as Record<string, unknown>
 }
 
-/** Counts the bytes as they come, decompressed: 200 MB inside the time limit cost 840 MB of memory when read at once. */
-async function readText (url: string, response: Response): Promise<string> {
+/**
+ * Counts the bytes as they come, decompressed: 200 MB inside the time limit cost 840 MB of memory when read at once.
+ * A body that is given up is canceled, also where it does not listen to the signal itself.
+ */
+async function readText (url: string, response: Response, signal: AbortSignal): Promise<string> {
   const reader = response.body?.getReader()
   if (reader === undefined) throw new KeyDocumentError('rejected', `${url} answered without a body`)
+  const cancel = (): void => { reader.cancel().catch(ignore) }
+  signal.addEventListener('abort', cancel, { once: true })
   const chunks: Uint8Array[] = []
   let size = 0
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return Buffer.concat(chunks).toString('utf8')
-    size += value.byteLength
-    if (size > maxBytes) {
-      reader.cancel().catch(ignore)
-      throw new KeyDocumentError('rejected', `${url} is larger than ${maxBytes} bytes`)
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      signal.throwIfAborted()
+      if (done) return Buffer.concat(chunks).toString('utf8')
+      size += value.byteLength
+      if (size > maxBytes) {
+        cancel()
+        throw new KeyDocumentError('rejected', `${url} is larger than ${maxBytes} bytes`)
+      }
+      chunks.push(value)
     }
-    chunks.push(value)
+  } finally {
+    signal.removeEventListener('abort', cancel)
   }
 }
 

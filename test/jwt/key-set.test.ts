@@ -474,27 +474,70 @@ t.test('close ends what is under way, and nothing is asked afterwards', async (t
   t.equal(requests(), 1)
 })
 
-t.test('discovery reads the address of the keys once, and again after a failure', async (t) => {
-  const { answer, pems, requests, clock, url } = await served(t, { discovery: true })
-  let address = '/keys'
+/** An issuer with discovery, whose keys are at `address`; the old addresses go on with what they had. */
+async function discovered (t: Parameters<typeof served>[0]) {
+  const issuer = await served(t, { discovery: true })
+  const sets = new Map<string, Json>([['/keys', keysOf(jwkOf(a))]])
   const asked: string[] = []
-  answer((response: ServerResponse, requested: string) => {
+  let address = '/keys'
+  issuer.answer((response: ServerResponse, requested: string) => {
     asked.push(requested)
-    if (requested === '/.well-known/openid-configuration') response.end(JSON.stringify({ issuer: url, jwks_uri: url + address }))
-    else if (requested === address) response.end(JSON.stringify(keysOf(jwkOf(a))))
+    if (requested === '/.well-known/openid-configuration') response.end(JSON.stringify({ issuer: issuer.url, jwks_uri: issuer.url + address }))
+    else if (sets.has(requested)) response.end(JSON.stringify(sets.get(requested)))
     else response.writeHead(404).end()
   })
+  return { ...issuer, asked, sets, moveTo (next: string) { address = next } }
+}
+
+t.test('discovery reads the address of the keys at each reading of the set', async (t) => {
+  const { pems, asked, clock, moveTo } = await discovered(t)
   t.strictSame(await pems('k1'), [pemOf(a)])
   clock.tick(30)
   t.equal(await pems('k2'), unknown)
-  t.strictSame(asked, ['/.well-known/openid-configuration', '/keys', '/keys'])
-  address = '/moved'
+  t.strictSame(asked, ['/.well-known/openid-configuration', '/keys', '/.well-known/openid-configuration', '/keys'])
+  moveTo('/nowhere')
   clock.tick(30)
   t.equal(await pems('k2'), rejected)
+  moveTo('/keys')
   clock.tick(30)
   t.equal(await pems('k2'), unknown)
-  t.strictSame(asked.slice(3), ['/keys', '/.well-known/openid-configuration', '/moved'])
-  t.equal(requests(), 6)
+  t.strictSame(asked.slice(4), ['/.well-known/openid-configuration', '/nowhere', '/.well-known/openid-configuration', '/keys'])
+})
+
+t.test('keys that moved are found by the first token with a new one, while the old address goes on', async (t) => {
+  const { pems, asked, clock, sets, moveTo } = await discovered(t)
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  sets.set('/moved', keysOf(jwkOf(a), jwkOf(b, { kid: 'k2' })))
+  moveTo('/moved')
+  clock.tick(29)
+  t.equal(await pems('k2'), unknown, 'in the cooldown')
+  t.equal(asked.length, 2)
+  clock.tick(1)
+  t.strictSame(await pems('k2'), [pemOf(b)])
+  t.equal(asked.length, 4, 'one attempt is both documents')
+})
+
+t.test('a key that is gone from the new address is refused once the set is older than maxAge, while the old address goes on with it', async (t) => {
+  const { set, pems, clock, sets, moveTo } = await discovered(t)
+  const [key] = await set.find('k1') as [VerificationKey]
+  sets.set('/moved', keysOf(jwkOf(b, { kid: 'k2' })))
+  moveTo('/moved')
+  clock.tick(600)
+  t.equal(await set.confirm(key, clock()), false)
+  t.equal(await pems('k1'), unknown)
+})
+
+t.test('while the OpenID configuration cannot be read, known keys serve until staleFor, and no longer', async (t) => {
+  const { pems, clock, answer } = await discovered(t)
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  answer((response: ServerResponse, requested: string) => {
+    if (requested === '/keys') response.end(JSON.stringify(keysOf(jwkOf(a))))
+    else response.writeHead(500).end()
+  })
+  clock.tick(4199)
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  clock.tick(1)
+  t.equal(await pems('k1'), rejected)
 })
 
 t.test('a discovery document of another issuer, or one that leads away from the issuer, is refused', async (t) => {
@@ -503,11 +546,11 @@ t.test('a discovery document of another issuer, or one that leads away from the 
     led++
     response.end(JSON.stringify(keysOf(jwkOf(a))))
   })
-  const changes: Array<Json | 'in a list'> = [{ issuer: 'https://other.example' }, { issuer: undefined }, { jwks_uri: undefined }, { jwks_uri: 7 }, { jwks_uri: '/keys' }, 'in a list', { jwks_uri: elsewhere.url }, { jwks_uri: 'file:///etc/passwd' }, { jwks_uri: 'http://10.0.0.1/keys' }]
+  const changes: Array<Json | 'in a list' | 'longer than an address may be'> = [{ issuer: 'https://other.example' }, { issuer: undefined }, { jwks_uri: undefined }, { jwks_uri: 7 }, { jwks_uri: '/keys' }, 'in a list', { jwks_uri: elsewhere.url }, { jwks_uri: 'file:///etc/passwd' }, { jwks_uri: 'http://10.0.0.1/keys' }, 'longer than an address may be']
   for (const change of changes) {
     const { answer, pems, url } = await served(t, { discovery: true })
     answer((response: ServerResponse, requested: string) => {
-      response.end(JSON.stringify(requested.startsWith('/.well-known') ? { issuer: url, jwks_uri: `${url}/keys`, ...change === 'in a list' ? { jwks_uri: [`${url}/keys`] } : change } : keysOf(jwkOf(a))))
+      response.end(JSON.stringify(requested.startsWith('/.well-known') ? { issuer: url, jwks_uri: `${url}/keys`, ...change === 'in a list' ? { jwks_uri: [`${url}/keys`] } : typeof change === 'string' ? { jwks_uri: `${url}/${'x'.repeat(2048)}` } : change } : keysOf(jwkOf(a))))
     })
     t.equal(await pems('k1'), rejected, JSON.stringify(change))
   }
@@ -517,6 +560,41 @@ t.test('a discovery document of another issuer, or one that leads away from the 
   const set = createKeySet({ name: 'main', issuer: 'http://issuer.example.com', location: { from: 'discovery', url: 'https://issuer.example.com/document' }, algorithms: ['RS256'], times }, { clock: standingClock(), fetch, random: () => 0 })
   t.equal(await outcome(() => set.find('k1')), rejected)
   t.strictSame(asked, ['https://issuer.example.com/document'])
+})
+
+t.test('the address of the keys is written as a URL, whatever the issuer wrote', async (t) => {
+  const { answer, set, url } = await served(t, { discovery: true })
+  answer((response: ServerResponse, requested: string) => {
+    if (requested.startsWith('/.well-known')) response.end(JSON.stringify({ issuer: url, jwks_uri: `${url}/\u001b[2J\n\u202ekeys"\ud800` }))
+    else response.writeHead(404).end()
+  })
+  await t.rejects(set.warm(), { cause: { message: `${url}/%1B[2J%E2%80%AEkeys%22%EF%BF%BD answered 404` } })
+})
+
+t.test('a body that is given up is canceled, whether or not it listens to its signal', async (t) => {
+  const alive = setInterval(() => {}, 1000)
+  t.teardown(() => { clearInterval(alive) })
+  for (const cancel of [() => {}, async () => { throw new Error('not canceled') }, () => { throw new Error('not canceled') }]) {
+    for (const late of [false, true]) {
+      let canceled = 0
+      const body = (): Response => new Response(new ReadableStream({ cancel () { canceled++; return cancel() } }))
+      let respond: () => void = () => {}
+      const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times: { ...times, timeLimit: 0.01 } },
+        { clock: standingClock(), random: () => 0, fetch: () => late ? new Promise((resolve) => { respond = () => { resolve(body()) } }) : Promise.resolve(body()) })
+      t.equal(await outcome(() => set.find('k1')), 'AUTH_KEY_SET_UNAVAILABLE time-limit')
+      respond()
+      await until(() => canceled === 1)
+    }
+  }
+  for (const [name, response] of Object.entries({
+    'a status': (cancel: () => unknown) => new Response(new ReadableStream({ cancel () { return cancel() as never } }), { status: 500 }),
+    'a size': (cancel: () => unknown) => new Response(new ReadableStream({ pull (controller) { controller.enqueue(new Uint8Array(600_000)) }, cancel () { return cancel() as never } }))
+  })) {
+    let canceled = 0
+    const { set } = atOnce(() => response(async () => { canceled++; throw new Error('not canceled') }))
+    t.equal(await outcome(() => set.find('k1')), rejected, name)
+    t.equal(canceled, 1, name)
+  }
 })
 
 t.test('only https, or http on this machine, is asked', async (t) => {

@@ -118,13 +118,15 @@ t.test('a token that nobody signed is rejected under every Ed25519 key of low or
     const weak = { kty: 'OKP', crv: 'Ed25519', kid: 'k1', x: Buffer.from(point, 'hex').toString('base64url') }
     const { fetch } = scripted(() => ({ keys: [weak, good] }))
     const verifier = await verifierOf({ algorithms: ['EdDSA'] }, { fetch })
+    const answers = new Set<unknown>()
     for (let jti = 0; jti < 16; jti++) {
       const signed = `${encode(header({ alg: 'EdDSA' }))}.${encode(claims({ jti: `${jti}` }))}`
       for (const r of lowOrderPoints) {
         const forged = `${signed}.${Buffer.concat([Buffer.from(r, 'hex'), Buffer.alloc(32)]).toString('base64url')}`
-        if (await present(verifier, forged) !== 'AUTH_TOKEN_INVALID key-unknown') t.fail(`a forged token was not rejected under ${point}`)
+        answers.add(await present(verifier, forged))
       }
     }
+    t.strictSame([...answers], ['AUTH_TOKEN_INVALID key-unknown'], point)
     t.strictSame(await present(verifier, mint(header({ alg: 'EdDSA', kid: 'good' }), claims(), privateKey, 'EdDSA')), principal(), 'the other key of the set is good')
   }
 })
