@@ -89,7 +89,7 @@ export type { ApiKeys, IssuedApiKey, IssuedWebhookSecret } from './api-key/manag
 export type { NewKeyInput } from './api-key/new-key.js'
 export type { ApiKeyRecord, SealedSecret, StoredApiKey } from './api-key/record.js'
 export type { SealingKey } from './api-key/seal.js'
-export type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './api-key/store.js'
+export type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, LookupHint, RevokeAllQuery } from './api-key/store.js'
 export type { KeyName, Revocation, Rotation, SecretReplacement } from './api-key/lifecycle.js'
 export type { ApiKeyRoutesOptions } from './api-key-routes.js'
 export type { AuthErrorCode, AuthErrorReason } from './errors.js'

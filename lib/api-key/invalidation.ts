@@ -2,14 +2,15 @@
 import type { ApiKeyStore } from './store.js'
 
 /**
- * A key that changed, by its digest, its id or both, or every key of a tenant. A creation names the digest, for
- * nobody has met the id.
+ * A key that changed, by its digest, its id or both, or every key of a tenant. `created`: nobody has met the id yet, and the digest
+ * may have been looked up in vain, so without a digest every "there is no such key" is to be forgotten.
  */
 export type KeyChange =
-  | { readonly digest: string, readonly keyId?: string }
-  | { readonly keyId: string, readonly digest?: string }
+  | { readonly digest: string, readonly keyId?: string, readonly created?: true }
+  | { readonly keyId: string, readonly digest?: string, readonly created?: true }
   | { readonly tenantId: string }
 
+/** Neither method may throw. One that does is called with `onReset`, and what that throws is dropped: the other listeners are called all the same. */
 export interface InvalidationListener {
   /** Forget what this names. Called once or more for a change, in any order. */
   onInvalidated (change: KeyChange): void
@@ -22,8 +23,9 @@ export interface InvalidationListener {
  *
  * - `healthy` is true only while the channel has lately heard itself: something sent on the way that changes take
  *   (through the pool, by a publish) has come back where changes are received. An open socket is no proof.
- * - Changes sent while it was deaf are lost. So `onReset` is called on every new subscription of the transport,
- *   before `healthy` turns true again.
+ * - Changes sent while it was deaf are lost. So `onReset` is called on every new subscription of the transport, and whenever a
+ *   change may have been missed, before `healthy` turns true again. A cache is not used while `healthy` is false, but it is kept:
+ *   changes that are only late are still received before `healthy` turns true.
  *
  * Hearing one's own changes again does no harm.
  */
@@ -56,7 +58,17 @@ export function listenToStore (store: ApiKeyStore, listener: InvalidationListene
 
 /** Tells this process of changes, at once. The others are told by the channel. */
 export function forgetHere (store: ApiKeyStore, changes: readonly KeyChange[]): void {
-  for (const listener of lookups.get(store) ?? []) {
-    for (const change of changes) listener.onInvalidated(change)
+  notifyListeners(lookups.get(store) ?? [], changes)
+}
+
+/** Calls each listener with changes, or with null for everything. One that throws keeps no other from its call. */
+export function notifyListeners (listeners: Iterable<InvalidationListener>, changes: readonly KeyChange[] | null): void {
+  for (const listener of listeners) {
+    try {
+      if (changes === null) listener.onReset()
+      else for (const change of changes) listener.onInvalidated(change)
+    } catch {
+      if (changes !== null) notifyListeners([listener], null)
+    }
   }
 }

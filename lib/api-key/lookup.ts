@@ -9,6 +9,7 @@ import { listenToStore, type KeyChange } from './invalidation.js'
 import { maxRecordBytes } from './limits.js'
 import { apiKeyPrincipal, apiKeyStatus, type StoredApiKey } from './record.js'
 import type { ApiKeySettings, ApiKeyTools, Timer } from './settings.js'
+import type { LookupHint } from './store.js'
 import { checkStoredKey } from './stored-record.js'
 import { isLater, storeUnavailable, withinTimeLimit } from './time-limit.js'
 
@@ -50,17 +51,25 @@ const entryBytes = 1024
 // the next thing a flood sends is another key.
 const refusalTime = 1000
 const maxRefusals = 1000
-// Without a limit a flood of distinct keys before a slow store is memory without end.
-const maxLoads = 10_000
+// A flood of invented keys, each of which looks as good as any other, must not take the store from those who have a key: digests that
+// were not active here before have a small budget of their own. Without any limit a slow store would be memory without end.
+const maxUnknownLoads = 100
+const maxKnownLoads = 1000
+const maxKnown = 10_000
+const [knownHere, unknownHere] = [Object.freeze({ known: true }), Object.freeze({ known: false })]
 // Milliseconds: well below those after which a revocation has to be heard everywhere.
 const joinable = 100
-// A key that changes each time it is read is answered with "ask again" rather than with a doubtful yes.
+// Whoever can send changes without end must not keep a key from being answered. See `join` for those who come later.
 const maxReadings = 4
 
 /** What was heard since a reading began. */
 interface Heard {
   changed: boolean
+  /** A key was made whose digest was not told. */
+  created: boolean
   changedIds: Set<string> | null
+  /** It is not read again, whatever is heard. */
+  last: boolean
   /** Nobody tells it any more. */
   over: boolean
 }
@@ -77,6 +86,9 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
   const refused = cache ? new LRUCache<string, { reason: KeyRefusal, since: number }>({ max: Math.min(cache.max, maxRefusals) }) : null
   const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard, began: number }>()
   const keys = new WeakMap<ApiKeyPrincipal, ProvedKey>()
+  /** Digests that were active when they were last read: whoever sends one has a key, and no invented one. */
+  const known = new LRUCache<string, true>({ max: maxKnown })
+  const inFlight = { known: 0, unknown: 0 }
   let sweeping: Timer | null = null
   let closed = false
 
@@ -86,13 +98,16 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
 
   /**
    * The reading in the air. Where its channel is heard it is told of changes; where nobody tells it, it may have seen the key before
-   * a revocation, so that only those join who come right behind the first.
+   * a revocation, so that only those join who come right behind the first. Nobody joins the last reading of a key that has changed
+   * meanwhile: its answer is for those who asked before the change was heard.
    */
   function join (digest: string): Promise<ProvedKey | KeyRefusal> | undefined {
     const load = loads.get(digest)
     if (load === undefined) return undefined
-    if (channel?.healthy === true || clock() - load.began < joinable) return load.answer
-    load.heard.over = true
+    const { heard } = load
+    const isDoubtful = heard.last && (heard.changed || heard.created || heard.changedIds !== null)
+    if (!isDoubtful && (channel?.healthy === true || clock() - load.began < joinable)) return load.answer
+    heard.over = true
     return undefined
   }
 
@@ -100,10 +115,10 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     const key = proved?.get(digest)
     if (key !== undefined) {
       const now = clock()
-      if (!channel?.healthy) forgetAll()
       // A clock that was set back must not lengthen the life of an entry: hence the lower bound.
-      else if (now >= key.since && now < key.until) return key
-      else proved?.delete(digest)
+      if (!(now >= key.since && now < key.until)) proved?.delete(digest)
+      // Otherwise it is kept for when the channel is healthy again: where changes were missed, a reset comes first.
+      else if (channel?.healthy) return key
     }
     const refusal = refused?.get(digest)
     if (refusal === undefined) return undefined
@@ -114,36 +129,44 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
   }
 
   function load (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
-    if (loads.size >= maxLoads) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
+    const budget = known.has(digest) ? 'known' : 'unknown'
+    const hint = budget === 'known' ? knownHere : unknownHere
+    if (inFlight[budget] >= (budget === 'known' ? maxKnownLoads : maxUnknownLoads)) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
     let record
     try {
-      record = store.findByDigest(digest)
+      record = store.findByDigest(digest, hint)
       if (!isLater(record)) return keep(digest, judge(digest, record))
     } catch (cause) {
       throw storeUnavailable(cause)
     }
-    const heard: Heard = { changed: false, changedIds: null, over: false }
+    const heard: Heard = { changed: false, created: false, changedIds: null, last: false, over: false }
     const end = () => {
       if (loads.get(digest)?.heard === heard) loads.delete(digest)
       heard.over = true
     }
+    inFlight[budget]++
     // The first request waits as all the others do, so that one reading and one time limit serve them all.
-    const answer = withinTimeLimit(readUntilSettled(digest, heard, record, end), timeLimit, timers).finally(end)
+    const answer = withinTimeLimit(readUntilSettled(digest, heard, record, end, hint), timeLimit, timers).finally(() => {
+      inFlight[budget]--
+      end()
+    })
     loads.set(digest, { answer, heard, began: clock() })
     return answer
   }
 
-  async function readUntilSettled (digest: string, heard: Heard, first: PromiseLike<StoredApiKey | null>, end: () => void): Promise<ProvedKey | KeyRefusal> {
+  async function readUntilSettled (digest: string, heard: Heard, first: PromiseLike<StoredApiKey | null>, end: () => void, hint: LookupHint): Promise<ProvedKey | KeyRefusal> {
     let record = await first
-    for (let readings = 1; hasChanged(heard, record); readings++) {
-      if (readings === maxReadings) throw new Error('The key changed while it was read, again and again')
-      heard.changed = false
-      heard.changedIds = null
-      record = await store.findByDigest(digest)
+    // Past its time limit nobody waits for it any more.
+    for (let readings = 1; readings < maxReadings && !heard.over && hasChanged(heard, record); readings++) {
+      Object.assign(heard, { changed: false, created: false, changedIds: null, last: readings + 1 === maxReadings })
+      record = await store.findByDigest(digest, hint)
     }
+    const isSettled = !heard.over && !hasChanged(heard, record)
     const found = judge(digest, record)
+    if (typeof found === 'string') known.delete(digest)
+    else known.set(digest, true)
     // Past its time limit nobody has told this reading of changes, so it is not kept.
-    if (!heard.over) keep(digest, found)
+    if (isSettled) keep(digest, found)
     // In the same step: a request that comes after a revocation must not join a reading from before it.
     end()
     return found
@@ -177,6 +200,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     // Nobody tells a closed lookup of changes; a request that is still on its way is answered all the same.
     if (closed) return found
     if (typeof found === 'string') {
+      proved?.delete(digest)
       refused?.set(digest, { reason: found, since: clock() })
     } else if (proved !== null && channel?.healthy) {
       proved.set(digest, found, { size: found.bytes + entryBytes })
@@ -190,8 +214,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     if ('tenantId' in change) return forgetTenant(change.tenantId)
     const { digest, keyId } = change
     if (keyId !== undefined) {
-      const known = digestOf.get(keyId)
-      if (known !== undefined) proved?.delete(known)
+      const held = digestOf.get(keyId)
+      if (held !== undefined) proved?.delete(held)
     }
     if (digest !== undefined) {
       proved?.delete(digest)
@@ -199,8 +223,13 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
       const load = loads.get(digest)
       if (load !== undefined) load.heard.changed = true
     } else if (keyId !== undefined) {
+      const isNew = change.created === true
+      if (isNew) refused?.clear()
       // Whose digest this is only the answers in the air will tell.
-      for (const { heard } of loads.values()) (heard.changedIds ??= new Set()).add(keyId)
+      for (const { heard } of loads.values()) {
+        (heard.changedIds ??= new Set()).add(keyId)
+        if (isNew) heard.created = true
+      }
     }
   }
 
@@ -238,6 +267,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
       closed = true
       stopListening()
       forgetAll()
+      known.clear()
       if (sweeping !== null) timers.clearTimeout(sweeping)
       sweeping = null
     }
@@ -250,5 +280,5 @@ function cacheBytes (max: number): number {
 }
 
 function hasChanged (heard: Heard, record: StoredApiKey | null): boolean {
-  return heard.changed || (record !== null && heard.changedIds?.has(record?.keyId) === true)
+  return heard.changed || (record === null ? heard.created : heard.changedIds?.has(record?.keyId) === true)
 }

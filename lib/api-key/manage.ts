@@ -135,7 +135,7 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const answer = await change([{ digest: record.digest }], () => store.create(record, quota), 'created', 'quota-exceeded')
       if (answer === 'quota-exceeded') throw new AuthError('AUTH_QUOTA_EXCEEDED', 'quota')
       // Another process may hold for a second that there is no such key. If it is not told, no more than that second is lost.
-      await publish([{ digest: record.digest, keyId: record.keyId }]).catch(() => {})
+      await publish([{ keyId: record.keyId, created: true }]).catch(() => {})
       const { tenantId, keyId, name, scopes, createdAt, createdBy } = record
       publishKeyEvent({ event: 'created', tenantId, keyId, name, scopes, at: createdAt, by: createdBy })
       return issued
@@ -199,7 +199,8 @@ export function createApiKeys (settings: ApiKeySettings, tools: ApiKeyTools): Ap
       const rotation = { ...name, replacement: record, at: iso(now), until: isoEnd(now + overlap * 1000), by }
       const answer = await change(changes, () => store.rotate(rotation), 'rotated', 'conflict', 'not-found')
       if (answer !== 'rotated') return answer
-      await publish(changes)
+      // Ids alone: whoever else reads what is published there learns no digest.
+      await publish([{ keyId: old.keyId }, { keyId: record.keyId, created: true }])
       publishKeyEvent({ event: 'rotated', ...name, replacedBy: record.keyId, at: rotation.at, until: rotation.until, by })
       return issued
     },

@@ -1,8 +1,7 @@
 /** API keys in the memory of one process: for tests, development, and applications that load their keys at start. */
 import { deepFreeze } from '../principal.js'
-import type { InvalidationChannel, InvalidationListener, KeyChange } from './invalidation.js'
+import { notifyListeners, type InvalidationChannel, type InvalidationListener } from './invalidation.js'
 import { countsTowardQuota, keysToPurge, replaceSecrets, revokeRecord, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from './lifecycle.js'
-import { maxEndedKeys } from './limits.js'
 import type { StoredApiKey } from './record.js'
 import type { ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './store.js'
 
@@ -133,8 +132,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   }
 
   #tell ({ digest, keyId }: StoredApiKey): void {
-    const change: KeyChange = { digest, keyId }
-    for (const listener of this.#listeners) listener.onInvalidated(change)
+    notifyListeners(this.#listeners, [{ digest, keyId }])
   }
 }
 

@@ -29,6 +29,15 @@ export interface RevokeAllQuery {
   by: string | null
 }
 
+/** What is known of a digest before it is looked up. It changes nothing about the answer. */
+export interface LookupHint {
+  /**
+   * The digest was that of an active key when this process last read it. Anyone can send any number of others: a store whose
+   * connections are few does not give all of them to those.
+   */
+  readonly known: boolean
+}
+
 /** A key was used. */
 export interface KeyUse {
   keyId: string
@@ -49,7 +58,7 @@ export interface KeyUse {
  */
 export interface ApiKeyStore {
   /** The key of a digest (64 lowercase hex digits), revoked and expired ones too; null only when there is certainly none. */
-  findByDigest (digest: string): Answer<StoredApiKey | null>
+  findByDigest (digest: string, hint?: LookupHint): Answer<StoredApiKey | null>
   /**
    * Adds a key unless its tenant already has `quota` keys that count (countsTowardQuota at its `createdAt`). Counting
    * and adding are one step: under parallel calls there are never more. In the same step it deletes the tenant's ended keys beyond

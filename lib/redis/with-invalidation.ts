@@ -14,7 +14,7 @@ export function withInvalidation (store: ApiKeyStore, invalidation: Invalidation
   return {
     invalidation,
     ...(store.ephemeral === true ? { ephemeral: true } : {}),
-    findByDigest: (digest) => store.findByDigest(digest),
+    findByDigest: (digest, hint) => store.findByDigest(digest, hint),
     create: (record, quota) => store.create(record, quota),
     get: (name) => store.get(name),
     list: (query) => store.list(query),

@@ -136,19 +136,51 @@ t.test('a change of another key while a key is read costs no second reading', as
   t.equal(readings.length, 1)
 })
 
-t.test('a key that changes at every reading is a 503 in the end', async (t) => {
+t.test('a key that changes at every reading is answered from the fourth one, which is not held and which nobody joins', async (t) => {
   const { record } = newRecord()
-  const { store, readings, channel } = scriptedStore({ manual: true })
-  const lookup = createLookup(settingsFor(store), fakeTime())
-  const found = lookup.find(record.digest) as Promise<unknown>
-  const refused = t.rejects(found, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'unreachable' })
-  for (let reading = 0; reading < 4; reading++) {
-    channel.tell({ digest: record.digest })
-    readings[reading]?.answer(record)
-    await settle()
+  for (const change of [{ digest: record.digest }, { keyId: record.keyId }, { tenantId: 'ten_A' }]) {
+    const { store, readings, channel } = scriptedStore({ manual: true })
+    const lookup = createLookup(settingsFor(store), fakeTime())
+    const found = lookup.find(record.digest)
+    for (let reading = 0; reading < 3; reading++) {
+      channel.tell(change)
+      readings[reading]?.answer(record)
+      await settle()
+    }
+    t.equal(readings.length, 4)
+    const joined = lookup.find(record.digest)
+    t.equal(readings.length, 4, 'who comes before the change joins')
+    channel.tell(change)
+    const later = lookup.find(record.digest)
+    t.equal(readings.length, 5, 'who comes after it reads for himself')
+    readings[3]?.answer(record)
+    t.equal(keyIdOf(await found), record.keyId)
+    t.equal(await joined, await found)
+    t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 1 })
+    readings[4]?.answer({ ...record, revokedAt })
+    t.equal(await later, 'revoked')
+    t.equal(lookup.find(record.digest), 'revoked')
   }
-  await refused
-  t.equal(readings.length, 4)
+})
+
+t.test('a reading that fails after a change is a 503, and one past its time limit is not begun again', async (t) => {
+  const { record } = newRecord()
+  const time = fakeTime()
+  const { store, readings, channel } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), time)
+  const failed = t.rejects(lookup.find(record.digest) as Promise<unknown>, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'unreachable' })
+  channel.tell({ digest: record.digest })
+  readings[0]?.answer(record)
+  await settle()
+  readings[1]?.fail(new Error('down'))
+  await failed
+  const late = t.rejects(lookup.find(record.digest) as Promise<unknown>, { reason: 'time-limit' })
+  channel.tell({ digest: record.digest })
+  time.pass(2000)
+  await late
+  readings[2]?.answer(record)
+  await settle()
+  t.equal(readings.length, 3)
 })
 
 t.test('an answer that comes after its time limit is not held', async (t) => {
@@ -278,20 +310,120 @@ t.test('threat 19: a key that is made while it is looked for works at once', asy
   t.equal(keyIdOf(await found), record.keyId)
 })
 
-t.test('threat 19: readings in the air are limited, those over the limit are told to ask again, and all of it passes', async (t) => {
+const digestAt = (index: number): string => index.toString(16).padStart(64, '0')
+const reasonOf = (found: unknown): Promise<unknown> => (found as Promise<unknown>).catch((error: { reason: string }) => error.reason)
+
+t.test('threat 19: readings of unknown digests are limited to a hundred, those over the limit are told to ask again, and all of it passes', async (t) => {
   const time = fakeTime()
   const { store, readings } = scriptedStore({ manual: true })
   const lookup = createLookup(settingsFor(store), time)
-  const digestAt = (index: number) => index.toString(16).padStart(64, '0')
-  const waiting = Array.from({ length: 10_000 }, (_, index) => (lookup.find(digestAt(index)) as Promise<unknown>).catch((error: { reason: string }) => error.reason))
-  t.throws(() => lookup.find(digestAt(10_000)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', retryAfter: 1 })
-  t.type(lookup.find(digestAt(0)), Promise, 'who asks for the same is still let to wait')
-  ;(lookup.find(digestAt(0)) as Promise<unknown>).catch(() => {})
+  const waiting = Array.from({ length: 100 }, (_, index) => reasonOf(lookup.find(digestAt(index))))
+  t.throws(() => lookup.find(digestAt(100)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', retryAfter: 1 })
+  const joined = lookup.find(digestAt(0))
+  t.type(joined, Promise, 'who asks for the same is still let to wait')
+  waiting.push(reasonOf(joined))
   time.pass(2000)
   t.strictSame(new Set(await Promise.all(waiting)), new Set(['time-limit']))
   t.equal(lookup.size().loads, 0)
-  ;(lookup.find(digestAt(10_000)) as Promise<unknown>).catch(() => {})
-  t.equal(readings.length, 10_001)
+  const again = reasonOf(lookup.find(digestAt(100)))
+  t.equal(readings.length, 101)
+  time.pass(2000)
+  await again
+})
+
+t.test('threat 36: while unknown digests use up their budget, keys that were active here are read, until they are refused', async (t) => {
+  const { record } = newRecord()
+  const time = fakeTime()
+  for (const cache of [null, { max: 10, ttl: 30 }]) {
+    const { store, readings, channel } = scriptedStore({ manual: true })
+    const lookup = createLookup(settingsFor(store, { cache }), time)
+    const first = lookup.find(record.digest)
+    readings[0]?.answer(record)
+    await first
+    channel.healthy = false
+    const waiting = Array.from({ length: 100 }, (_, index) => reasonOf(lookup.find(digestAt(index))))
+    t.throws(() => lookup.find(digestAt(100)), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected' })
+    const known = lookup.find(record.digest)
+    readings[101]?.answer({ ...record, revokedAt })
+    t.equal(await known, 'revoked')
+    time.pass(1000)
+    t.throws(() => lookup.find(record.digest), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected' }, 'it is a key like any invented one now')
+    time.pass(1000)
+    await Promise.all(waiting)
+  }
+})
+
+t.test('threat 36: readings of known keys are limited to a thousand, and the store is told of each whether it is known', async (t) => {
+  const time = fakeTime()
+  const known = Array.from({ length: 1001 }, () => newRecord().record)
+  const { store, memory, readings } = scriptedStore({ manual: true })
+  const hints: unknown[] = []
+  const lookup = createLookup(settingsFor({ ...store, findByDigest: (digest, hint) => { hints.push(hint?.known); return store.findByDigest(digest) } }, { cache: null }), time)
+  for (const record of known) {
+    memory.create(record, Infinity)
+    const found = lookup.find(record.digest)
+    readings.at(-1)?.answer(record)
+    await found
+  }
+  t.strictSame(new Set(hints.splice(0)), new Set([false]))
+  const waiting = known.slice(0, 1000).map(({ digest }) => reasonOf(lookup.find(digest)))
+  t.strictSame(new Set(hints), new Set([true]))
+  t.throws(() => lookup.find(known[1000]?.digest ?? ''), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', retryAfter: 1 })
+  const unknown = reasonOf(lookup.find(digestAt(0)))
+  time.pass(2000)
+  t.strictSame(new Set(await Promise.all([...waiting, unknown])), new Set(['time-limit']))
+})
+
+t.test('threat 36: what is held is not used while the channel is not healthy, and is used again when it is', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings, channel } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  await lookup.find(record.digest)
+  channel.healthy = false
+  t.equal(keyIdOf(await lookup.find(record.digest)), record.keyId)
+  t.equal(readings.length, 2)
+  channel.healthy = true
+  t.equal(keyIdOf(lookup.find(record.digest)), record.keyId, 'at once')
+  channel.healthy = false
+  memory.revoke({ ...record, at: revokedAt, by: null })
+  t.equal(await lookup.find(record.digest), 'revoked')
+  channel.healthy = true
+  t.equal(lookup.find(record.digest), 'revoked', 'what was read meanwhile counts')
+  channel.reset()
+  t.strictSame(lookup.size(), { proved: 0, refused: 0, loads: 0 })
+})
+
+t.test('threat 15: a key that is only late to be told is forgotten before the channel is healthy again', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, channel } = scriptedStore()
+  memory.create(record, Infinity)
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  await lookup.find(record.digest)
+  channel.healthy = false
+  memory.revoke({ ...record, at: revokedAt, by: null })
+  channel.tell({ keyId: record.keyId })
+  channel.healthy = true
+  t.equal(await lookup.find(record.digest), 'revoked')
+})
+
+t.test('threat 19: a creation that names no digest takes every refusal with it, and a reading that found nothing is repeated', async (t) => {
+  const { record } = newRecord()
+  const { store, memory, readings, channel } = scriptedStore({ manual: true })
+  const lookup = createLookup(settingsFor(store), fakeTime())
+  const refused = lookup.find(record.digest)
+  readings[0]?.answer(null)
+  t.equal(await refused, 'unknown')
+  memory.create(record, Infinity)
+  channel.tell({ keyId: record.keyId, created: true })
+  const found = lookup.find(record.digest)
+  channel.tell({ keyId: 'key_OTHER', created: true })
+  readings[1]?.answer(null)
+  await settle()
+  t.equal(readings.length, 3)
+  readings[2]?.answer(record)
+  t.equal(keyIdOf(await found), record.keyId)
+  t.equal(lookup.size().proved, 1)
 })
 
 t.test('what is held is bounded in number and in time', async (t) => {
