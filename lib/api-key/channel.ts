@@ -1,6 +1,6 @@
 /** An invalidation channel over any transport that carries text: connected without end, and trusted only while it hears itself. */
-import { createHearing, type HearingTools } from './hearing.js'
-import type { InvalidationChannel, InvalidationListener, KeyChange } from './invalidation.js'
+import { createHearing, type HearingTools, type Senders } from './hearing.js'
+import { notifyListeners, type InvalidationChannel, type InvalidationListener, type KeyChange } from './invalidation.js'
 import type { Timer } from './settings.js'
 
 /** What arrives on a connection. */
@@ -13,14 +13,18 @@ export interface Arrivals {
   lost (): void
 }
 
+/** A connection that receives changes. */
+export interface Connection extends Senders {
+  /** Ends it. Never rejects, and does not wait long for a server that says nothing. */
+  end (): void | Promise<void>
+}
+
 export interface Transport {
   /**
-   * Connects and subscribes, and answers how the connection is ended; that must never throw or wait for the server.
-   * Rejects when it cannot, with nothing left open.
+   * Connects and subscribes. Rejects when it cannot, and as soon as the signal is aborted, with nothing left open: no socket and
+   * nobody who would still open one.
    */
-  open (arrivals: Arrivals): Promise<() => void | Promise<void>>
-  /** Sends a text on the way that changes take, to come back as an echo. */
-  send (text: string): PromiseLike<unknown>
+  open (arrivals: Arrivals, signal: AbortSignal): Promise<Connection>
 }
 
 export interface ChannelTools extends HearingTools {
@@ -30,7 +34,7 @@ export interface ChannelTools extends HearingTools {
 
 /** A channel that can be ended for good. */
 export interface ClosableChannel extends InvalidationChannel {
-  /** Whoever still listens hears nothing more, and `healthy` is false. */
+  /** Whoever still listens hears nothing more, and `healthy` is false. Resolves when no connection is open and none is being opened. */
   close (): Promise<void>
 }
 
@@ -38,56 +42,66 @@ export interface ClosableChannel extends InvalidationChannel {
 export const revocationLimit = 250
 // Three texts in a lease: one may be late by more than half of it, or be lost, before the cache is not used.
 const sendsInLease = 2.5
+const probeInterval = 1_000
+const probeLease = 5_000
 const deafAfter = 2_000
 const openLimit = 5_000
 const shortestRetry = 100
 const longestRetry = 5_000
 
+interface Attempt { readonly controller: AbortController, connection: Connection | null }
+
 export function createChannel (transport: Transport, tools: ChannelTools): ClosableChannel {
   const { timers, random } = tools
   const listeners = new Set<InvalidationListener>()
-  let attempt: { end: (() => void | Promise<void>) | null } | null = null
+  /** Openings and endings under way. */
+  const underWay = new Set<Promise<void>>()
+  let attempt: Attempt | null = null
   let retry: Timer | null = null
   let failures = 0
   let closed = false
 
   const hearing = createHearing({
-    send: transport.send,
     lease: revocationLimit,
     interval: revocationLimit / sendsInLease,
+    probeInterval,
+    probeLease,
     deafAfter,
     onReset () {
       failures = 0
-      for (const listener of listeners) listener.onReset()
+      notifyListeners(listeners, null)
     },
     onDeaf () { replace(attempt) }
   }, tools)
 
   function connect (): void {
     retry = null
-    const own: NonNullable<typeof attempt> = { end: null }
+    const own: Attempt = { controller: new AbortController(), connection: null }
     attempt = own
     const limit = timers.setTimeout(() => { replace(own) }, openLimit)
     limit.unref()
     const arrivals: Arrivals = {
-      changes (text) { if (attempt === own) tell(text) },
+      changes (text) { if (attempt === own) notifyListeners(listeners, readChanges(text)) },
       echo (text) { if (attempt === own) hearing.echo(text) },
       lost () { replace(own) }
     }
-    new Promise<Awaited<ReturnType<Transport['open']>>>((resolve) => resolve(transport.open(arrivals))).then((end) => {
-      timers.clearTimeout(limit)
-      if (attempt !== own) return end()
-      own.end = end
-      hearing.start()
-    }).catch(() => {
-      timers.clearTimeout(limit)
-      replace(own)
+    waitFor(async () => {
+      try {
+        const connection = await transport.open(arrivals, own.controller.signal)
+        if (attempt !== own) return await connection.end()
+        own.connection = connection
+        hearing.start(connection)
+      } catch {
+        replace(own)
+      } finally {
+        timers.clearTimeout(limit)
+      }
     })
   }
 
-  function replace (own: typeof attempt): void {
+  function replace (own: Attempt | null): void {
     if (own === null || attempt !== own) return
-    disconnect().catch(ignore)
+    disconnect()
     if (closed || listeners.size === 0) return
     // Half of it by chance, so that the processes of a service do not all come back at once.
     const wait = Math.min(longestRetry, shortestRetry * 2 ** Math.min(failures++, 10)) * (0.5 + random() / 2)
@@ -95,21 +109,22 @@ export function createChannel (transport: Transport, tools: ChannelTools): Closa
     retry.unref()
   }
 
-  async function disconnect (): Promise<void> {
+  function disconnect (): void {
     if (retry !== null) timers.clearTimeout(retry)
     retry = null
-    const end = attempt?.end
+    const own = attempt
     attempt = null
     hearing.lost()
-    await end?.()
+    if (own === null) return
+    const { connection } = own
+    if (connection === null) own.controller.abort()
+    else waitFor(async () => { await connection.end() })
   }
 
-  function tell (text: string): void {
-    const changes = readChanges(text)
-    for (const listener of listeners) {
-      if (changes === null) listener.onReset()
-      else for (const change of changes) listener.onInvalidated(change)
-    }
+  /** Begins something that `close` waits for. What it fails with is nothing that anyone could act on. */
+  function waitFor (begin: () => Promise<void>): void {
+    const end = begin().catch(ignore).finally(() => { underWay.delete(end) })
+    underWay.add(end)
   }
 
   return {
@@ -118,14 +133,25 @@ export function createChannel (transport: Transport, tools: ChannelTools): Closa
       listeners.add(listener)
       if (!closed && attempt === null && retry === null) connect()
       return () => {
-        if (listeners.delete(listener) && listeners.size === 0) disconnect().catch(ignore)
+        if (listeners.delete(listener) && listeners.size === 0) disconnect()
       }
     },
     async close () {
       closed = true
-      await disconnect()
+      disconnect()
+      while (underWay.size > 0) await Promise.all(underWay)
     }
   }
+}
+
+/** Settles as the work does, and rejects at once when the signal is aborted. */
+export function untilAborted<T> (work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => { reject(new Error('The connection was given up on')) }
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    work.then(resolve, reject).finally(() => { signal.removeEventListener('abort', abort) })
+  })
 }
 
 function ignore (): void {}
@@ -144,7 +170,7 @@ function readChanges (text: string): readonly KeyChange[] | null {
 
 function isChange (value: unknown): value is KeyChange {
   if (typeof value !== 'object' || value === null) return false
-  const { digest, keyId, tenantId } = value as Record<string, unknown>
+  const { digest, keyId, tenantId, created = true } = value as Record<string, unknown>
   const named = [digest, keyId, tenantId].filter((name) => name !== undefined)
-  return named.length > 0 && named.every((name) => typeof name === 'string')
+  return named.length > 0 && named.every((name) => typeof name === 'string') && created === true
 }

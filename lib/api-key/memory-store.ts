@@ -2,6 +2,7 @@
 import { deepFreeze } from '../principal.js'
 import { notifyListeners, type InvalidationChannel, type InvalidationListener } from './invalidation.js'
 import { countsTowardQuota, keysToPurge, replaceSecrets, revokeRecord, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from './lifecycle.js'
+import { maxEndedKeys } from './limits.js'
 import type { StoredApiKey } from './record.js'
 import type { ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from './store.js'
 

@@ -31,6 +31,8 @@ export type Ask = <Row>(text: string, values?: unknown[]) => Promise<Row[]>
 export interface Database {
   /** One statement on any connection. */
   ask: Ask
+  /** The same with a budget of its own: what waits elsewhere is not counted against it. */
+  ownBudget (): Ask
   /**
    * Several statements on one connection, all or none of them. Past the time limit (seconds) nothing is committed
    * any more: whoever asked has been told that it failed.
@@ -42,33 +44,27 @@ export interface Database {
 const maxUnsettled = 1000
 
 export function createDatabase (pool: PostgresPool, timeLimit: number, { timers, monotonic }: { timers: Timers, monotonic: () => number }): Database {
-  let unsettled = 0
   // pg tells the pool of an idle connection that broke; unheard, that would end the process.
   pool.on?.('error', ignore)
-
-  function counted<T> (call: () => Promise<T>): Promise<T> {
-    if (unsettled >= maxUnsettled) throw new Error(`The pool of PostgreSQL has left ${maxUnsettled} calls without an answer`)
-    const answer = call()
-    unsettled++
-    const settled = (): void => { unsettled-- }
-    answer.then(settled, settled)
-    return answer
+  const counted = createBudget()
+  const askWithin = (budget: Budget): Ask => async <Row>(text: string, values: unknown[] = []) => {
+    const { rows } = await budget(() => pool.query({ text, values, query_timeout: timeLimit * 1000 }))
+    return rows as Row[]
   }
 
   return {
-    async ask<Row> (text: string, values: unknown[] = []) {
-      const { rows } = await counted(() => pool.query({ text, values, query_timeout: timeLimit * 1000 }))
-      return rows as Row[]
-    },
+    ask: askWithin(counted),
+    ownBudget: () => askWithin(createBudget()),
 
     async transact (work, seconds = timeLimit) {
       const end = monotonic() + seconds * 1000
       // A pool without a connectionTimeoutMillis of its own waits for ever.
       const client = await withinTimeLimit(counted(() => pool.connect()), seconds * 1000, timers, (late) => { late.release() })
       const ask = async <Row>(text: string, values: unknown[] = []): Promise<Row[]> => {
+        // Also for a driver that does not know query_timeout: then the connection is closed below, and with it what it still does.
         const rest = end - monotonic()
         if (rest <= 0) throw new Error(`The transaction took longer than ${seconds} s`)
-        const { rows } = await client.query({ text, values, query_timeout: Math.ceil(rest) })
+        const { rows } = await withinTimeLimit(client.query({ text, values, query_timeout: Math.ceil(rest) }), Math.ceil(rest), timers)
         return rows as Row[]
       }
       // Taken out, a connection that breaks between two statements tells nobody but us.
@@ -86,6 +82,21 @@ export function createDatabase (pool: PostgresPool, timeLimit: number, { timers,
         client.release(!done)
       }
     }
+  }
+}
+
+type Budget = <T>(call: () => Promise<T>) => Promise<T>
+
+/** Counts calls until they settle, and makes no more than so many at once. */
+function createBudget (): Budget {
+  let unsettled = 0
+  return <T>(call: () => Promise<T>) => {
+    if (unsettled >= maxUnsettled) throw new Error(`The pool of PostgreSQL has left ${maxUnsettled} calls without an answer`)
+    const answer = call()
+    unsettled++
+    const settled = (): void => { unsettled-- }
+    answer.then(settled, settled)
+    return answer
   }
 }
 

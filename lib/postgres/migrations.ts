@@ -120,6 +120,111 @@ create trigger tell_truncate after truncate on ${keys} for each statement execut
 -- Also where changes come by replication, which passes ordinary triggers over.
 alter table ${keys} enable always trigger tell_change;
 alter table ${keys} enable always trigger tell_truncate;
+`,
+  // NOTIFY and LISTEN need no privilege, so a channel that anyone can name tells anyone of changes and takes anyone's word for them.
+  ({ keys, tell, notify, notification, renew, channel }) => `
+create table if not exists ${notification} (
+  only_row boolean primary key default true check (only_row),
+  -- Where changes are sent. Whoever cannot read this table cannot name it.
+  channel text not null,
+  secret bytea not null check (octet_length(secret) = 32),
+  -- The secret as HMAC (RFC 2104) wants it, which needs no extension then.
+  inner_key bytea not null check (octet_length(inner_key) = 64),
+  outer_key bytea not null check (octet_length(outer_key) = 64)
+);
+revoke all on ${notification} from public;
+
+create or replace function ${renew} () returns void language plpgsql set search_path = pg_catalog, pg_temp as $body$
+declare
+  source text := 'pg_catalog';
+  new_channel text;
+  new_secret bytea;
+  new_inner bytea := decode(repeat('36', 64), 'hex');
+  new_outer bytea := decode(repeat('5c', 64), 'hex');
+begin
+  if to_regprocedure('pg_catalog.gen_random_uuid()') is null then
+    select quote_ident(n.nspname) into source from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pgcrypto';
+    if not found then
+      raise exception 'PostgreSQL 12 has no random bytes of its own: create extension pgcrypto';
+    end if;
+  end if;
+  execute format('select ''causeflow_'' || replace(%1$s.gen_random_uuid()::text, ''-'', ''''), sha256(convert_to(%1$s.gen_random_uuid()::text || %1$s.gen_random_uuid()::text, ''UTF8''))', source)
+    into new_channel, new_secret;
+  for place in 0 .. 31 loop
+    new_inner := set_byte(new_inner, place, get_byte(new_inner, place) # get_byte(new_secret, place));
+    new_outer := set_byte(new_outer, place, get_byte(new_outer, place) # get_byte(new_secret, place));
+  end loop;
+  delete from ${notification};
+  insert into ${notification} (channel, secret, inner_key, outer_key) values (new_channel, new_secret, new_inner, new_outer);
+end
+$body$;
+revoke all on function ${renew} () from public;
+select ${renew} () where not exists (select from ${notification});
+
+-- Whoever may revoke keys may read it: the roles of applications.
+do $body$
+declare
+  grantee text;
+begin
+  for grantee in
+    select distinct r.rolname from pg_class c cross join aclexplode(c.relacl) a join pg_roles r on r.oid = a.grantee
+    where c.oid = '${keys}'::regclass and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
+  loop
+    execute format('grant select on ${notification} to %I', grantee);
+  end loop;
+end
+$body$;
+
+-- As the owner, so that whoever changes a key by hand need not be able to read the secret.
+create or replace function ${notify} () returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+declare
+  changes text[] := '{}';
+  change text;
+  message text;
+  own record;
+begin
+  if tg_op = 'TRUNCATE' then
+    -- Names nothing, which means everything.
+    changes := array[''];
+  elsif tg_op = 'INSERT' then
+    changes := array[json_build_object('keyId', new.key_id, 'created', true)::text];
+  else
+    if tg_op = 'UPDATE' then
+      -- A last use is no change of the key: told, it would empty every cache each minute.
+      old.last_used_at := new.last_used_at;
+      if old::text = new::text then
+        return null;
+      end if;
+      if old.key_id <> new.key_id or old.digest <> new.digest then
+        changes := array[json_build_object('keyId', new.key_id, 'created', true)::text];
+      end if;
+    end if;
+    changes := changes || json_build_object('keyId', old.key_id)::text;
+  end if;
+  -- Without the secret nobody would be told: then nothing is changed either.
+  select channel, inner_key, outer_key into strict own from ${notification};
+  foreach change in array changes loop
+    message := txid_current()::text || ' ' || change;
+    perform pg_notify(own.channel, encode(sha256(own.outer_key || sha256(own.inner_key || convert_to(message, 'UTF8'))), 'hex') || ' ' || message);
+    -- For processes of version 0.1, as long as they run beside newer ones. A newer one does not listen here.
+    perform pg_notify('${channel}', change);
+  end loop;
+  return null;
+end
+$body$;
+-- Otherwise it could be put on a table of anyone's own, to send what he likes.
+revoke all on function ${notify} () from public;
+revoke all on function ${tell} () from public;
+
+-- Under other names: the SQL of version 0.1, run once more, must not take these away.
+drop trigger if exists tell_change on ${keys};
+drop trigger if exists tell_truncate on ${keys};
+drop trigger if exists notify_change on ${keys};
+create trigger notify_change after insert or update or delete on ${keys} for each row execute function ${notify} ();
+drop trigger if exists notify_truncate on ${keys};
+create trigger notify_truncate after truncate on ${keys} for each statement execute function ${notify} ();
+alter table ${keys} enable always trigger notify_change;
+alter table ${keys} enable always trigger notify_truncate;
 `
 ]
 

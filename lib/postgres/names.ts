@@ -14,9 +14,15 @@ export interface Names {
   schema: string
   keys: string
   migrations: string
-  /** The function of the triggers. */
+  /** The function of the triggers of version 0.1. */
   tell: string
-  /** On which changes are told. */
+  /** The function of the triggers. */
+  notify: string
+  /** The row with the secret of notifications. */
+  notification: string
+  /** Makes a new secret. */
+  renew: string
+  /** On which processes of version 0.1 receive changes. */
   channel: string
   /** What the advisory locks of these tables are made of. */
   lock: string
@@ -33,6 +39,9 @@ export function readNames ({ schema = 'causeflow_auth', prefix = '' }: NameOptio
     keys: named('api_key'),
     migrations: named('migration'),
     tell: named('tell_api_key'),
+    notify: named('notify_api_key'),
+    notification: named('notification'),
+    renew: named('renew_notification_secret'),
     channel: `${schema}.${prefix}api_key`,
     lock: `${schema}.${prefix}`
   }

@@ -10,7 +10,7 @@ function works (row: string, at: string): string {
   return `${row}.revoked_at is null and (${row}.expires_at is null or ${row}.expires_at > ${at})`
 }
 
-export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
+export function statementsOn ({ keys, notification }: Pick<Names, 'keys' | 'notification'>) {
   // As keysToPurge has it.
   const endedBeyond = `select key_id from ${keys} as own where own.tenant_id = $1 and not (${works('own', '$2::timestamptz')}) order by key_id desc offset ${maxEndedKeys}`
   return {
@@ -67,6 +67,11 @@ export function statementsOn ({ keys }: Pick<Names, 'keys'>) {
     revokeAll: `with due as (
       select key_id from ${keys} where tenant_id = $1 and revoked_at is null and ($2::timestamptz is null or created_at < $2::timestamptz) order by key_id for update
     ) update ${keys} as own set revoked_at = $3::timestamptz, revoked_by = $4 from due where own.key_id = due.key_id and own.revoked_at is null returning own.key_id`,
+
+    notificationSecret: `select channel, encode(secret, 'hex') as secret from ${notification}`,
+
+    /** $1: the channel of a process's own texts, $2: the text, then the row that it knows: where it is another by now, nothing comes back. */
+    probe: `select pg_notify($1, $2) from ${notification} where channel = $3 and secret = decode($4, 'hex')`,
 
     /** $1: the uses as JSON. */
     touch: `with used as (

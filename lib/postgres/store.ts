@@ -4,7 +4,9 @@ import { createChannel, type ClosableChannel } from '../api-key/channel.js'
 import { configError } from '../errors.js'
 import { createDatabase, type Ask, type Database, type PostgresPool } from './database.js'
 import { listeningTransport, type PostgresListener } from './listening.js'
+import { createLookups, poolSize, type LookUp } from './lookups.js'
 import { checkMigrations, migrate } from './migrations.js'
+import { readNotificationSecret } from './notification.js'
 import { readNames, type NameOptions, type Names } from './names.js'
 import { isStorable, recordOf, rowValues, type RecordRow } from './row.js'
 import { statementsOn, type Statements } from './statements.js'
@@ -12,14 +14,15 @@ import type { InvalidationChannel } from '../api-key/invalidation.js'
 import { replaceSecrets, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from '../api-key/lifecycle.js'
 import type { StoredApiKey } from '../api-key/record.js'
 import type { Timers } from '../api-key/settings.js'
-import type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, RevokeAllQuery } from '../api-key/store.js'
+import type { Answer, ApiKeyStore, KeyUse, ListPage, ListQuery, LookupHint, RevokeAllQuery } from '../api-key/store.js'
 
 export interface PostgresApiKeyStoreOptions extends NameOptions {
   /** A Pool of `pg`, or anything shaped like it, such as `fastify.pg`. It is not ended by this store. */
   pool: PostgresPool
   /**
-   * Makes a client that is not connected yet: `() => new pg.Client(config)`. It listens for changes, so it must reach the database
-   * itself and not a pooler in transaction mode. Default: none; then every request asks the database.
+   * Makes a client that is not connected yet: `() => new pg.Client(config)`. It is called twice for each attempt to connect, for one connection
+   * that receives changes and one that proves it, so it must reach the database itself and not a pooler in transaction mode.
+   * Default: none; then every request asks the database.
    */
   listener?: () => PostgresListener | Promise<PostgresListener>
   /**
@@ -44,11 +47,13 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   readonly invalidation?: InvalidationChannel
   readonly #channel: ClosableChannel | null
   readonly #database: Database
+  readonly #lookUp: LookUp
   readonly #names: Names
   readonly #statements: Statements
   readonly #migrate: 'auto' | 'check' | 'off'
   readonly #timeLimit: number
   #ready: Promise<void> | true | null
+  #rejectedNotifications = 0
 
   constructor (options: PostgresApiKeyStoreOptions) {
     checkOptions(options)
@@ -57,15 +62,34 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     this.#names = readNames(options)
     this.#statements = statementsOn(this.#names)
     this.#database = createDatabase(pool, timeLimit, tools)
+    this.#lookUp = createLookups(this.#database.ownBudget(), poolSize(pool), timeLimit * 1000, tools.monotonic)
     this.#timeLimit = timeLimit
     this.#migrate = migration
     this.#ready = migration === 'off' ? true : null
     this.#channel = null
     if (listener !== undefined) {
-      const notify = (channel: string, text: string): Promise<unknown> => this.#database.ask('select pg_notify($1, $2)', [channel, text])
-      this.#channel = createChannel(listeningTransport(listener, this.#names.channel, notify, timers), tools)
+      const ask = this.#database.ownBudget()
+      this.#channel = createChannel(listeningTransport({
+        makeListener: listener,
+        readSecret: async () => {
+          await this.ready()
+          const [row] = await ask<{ channel: unknown, secret: unknown }>(this.#statements.notificationSecret)
+          return readNotificationSecret(row)
+        },
+        probe: (echoChannel, text, { channel, secret }) => ask(this.#statements.probe, [echoChannel, text, channel, secret]),
+        onRejected: () => { this.#rejectedNotifications++ },
+        timers
+      }), tools)
       this.invalidation = this.#channel
     }
+  }
+
+  /**
+   * Notifications on the channel of this store that none of its triggers sent, or that were sent a second time. They change nothing. More than 0:
+   * someone who knows the name of that channel, and so can read `pg_stat_activity` or the log of the server, sends there.
+   */
+  get rejectedNotifications (): number {
+    return this.#rejectedNotifications
   }
 
   /**
@@ -84,14 +108,14 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     await this.#ready
   }
 
-  /** Stops listening. The pool stays open. An application that is closed has done this already. */
+  /** Stops listening, and resolves when its connections are closed. The pool stays open. An application that is closed has done this already. */
   async close (): Promise<void> {
     await this.#channel?.close()
   }
 
-  findByDigest (digest: string): Answer<StoredApiKey | null> {
+  findByDigest (digest: string, { known = true }: Partial<LookupHint> = {}): Answer<StoredApiKey | null> {
     // Hex is read leniently by the database: upper case would find a key, and other text is an error.
-    return /^[0-9a-f]{64}$/.test(digest) ? this.#one(this.#statements.findByDigest, [digest]) : null
+    return /^[0-9a-f]{64}$/.test(digest) ? this.#one((text, values = []) => this.#lookUp(text, values, known), this.#statements.findByDigest, [digest]) : null
   }
 
   async create (record: StoredApiKey, quota: number): Promise<'created' | 'quota-exceeded'> {
@@ -105,7 +129,7 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   }
 
   get ({ tenantId, keyId }: KeyName): Answer<StoredApiKey | null> {
-    return isStorable(tenantId + keyId) ? this.#one(this.#statements.get, [tenantId, keyId]) : null
+    return isStorable(tenantId + keyId) ? this.#one(this.#database.ask, this.#statements.get, [tenantId, keyId]) : null
   }
 
   async list ({ tenantId, cursor, limit }: ListQuery): Promise<ListPage | 'invalid-cursor'> {
@@ -179,9 +203,9 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     if (row?.due === true) await ask(this.#statements.purge, [tenantId, at])
   }
 
-  async #one (text: string, values: unknown[]): Promise<StoredApiKey | null> {
+  async #one (ask: Ask, text: string, values: unknown[]): Promise<StoredApiKey | null> {
     if (this.#ready !== true) await this.ready()
-    const [row] = await this.#database.ask<RecordRow>(text, values)
+    const [row] = await ask<RecordRow>(text, values)
     return row === undefined ? null : recordOf(row)
   }
 

@@ -1,4 +1,5 @@
 /** The little that is used of a Redis client, from any of the three drivers. */
+import { untilAborted } from '../api-key/channel.js'
 import { configError } from '../errors.js'
 
 /** `ioredis` 5 and newer, and `iovalkey`. */
@@ -36,8 +37,11 @@ export interface Subscriber {
 
 export interface RedisDriver {
   command (...words: string[]): Promise<unknown>
-  /** Opens a connection of its own that receives these channels; answers how it is ended. Rejects with nothing left open. */
-  subscribe (channels: string[], subscriber: Subscriber): Promise<() => void>
+  /**
+   * Opens a connection of its own that receives these channels; answers how it is ended. Rejects with nothing left open, and as soon as
+   * the signal is aborted.
+   */
+  subscribe (channels: string[], subscriber: Subscriber, signal: AbortSignal): Promise<() => void>
 }
 
 /** The driver of a client, told by its methods. `owner` is who is named when it is none. */
@@ -54,19 +58,27 @@ export function redisDriver (client: RedisClient, owner: string): RedisDriver {
 function ioredisDriver (client: IoredisClient): RedisDriver {
   return {
     command: (name = '', ...args) => client.call(name, args),
-    async subscribe (channels, { message, lost }) {
+    async subscribe (channels, { message, lost }, signal) {
       // Each connection is used once and then replaced: one that came back by itself would not say what it has missed.
       const own = client.duplicate({ lazyConnect: true, retryStrategy: null, reconnectOnError: null, autoResubscribe: false, enableOfflineQueue: true })
       for (const event of ['error', 'close', 'end']) own.on(event, lost)
       own.on('message', message)
-      try {
+      const end = (): void => {
+        own.disconnect()
+        // By itself it says goodbye first, and waits for a server that may say nothing.
+        ;(own as { stream?: { destroy?: () => void } }).stream?.destroy?.()
+      }
+      const open = async (): Promise<void> => {
         await own.connect()
         await own.subscribe(...channels)
+      }
+      try {
+        await untilAborted(open(), signal)
       } catch (error) {
-        own.disconnect()
+        end()
         throw error
       }
-      return () => { own.disconnect() }
+      return end
     }
   }
 }
@@ -74,7 +86,7 @@ function ioredisDriver (client: IoredisClient): RedisDriver {
 function nodeRedisDriver (client: NodeRedisClient): RedisDriver {
   return {
     command: (...words) => client.sendCommand(words),
-    async subscribe (channels, { message, lost }) {
+    async subscribe (channels, { message, lost }, signal) {
       const own = client.duplicate()
       let ended = false
       const end = (): void => {
@@ -93,9 +105,12 @@ function nodeRedisDriver (client: NodeRedisClient): RedisDriver {
         lost()
       }
       for (const event of ['error', 'end', 'reconnecting']) own.on(event, broken)
-      try {
+      const open = async (): Promise<void> => {
         await own.connect()
         await own.subscribe(channels, (text, channel) => { message(channel, text) })
+      }
+      try {
+        await untilAborted(open(), signal)
       } catch (error) {
         end()
         throw error

@@ -43,14 +43,17 @@ export function redisInvalidation (options: RedisInvalidationOptions): RedisInva
   const echoChannel = `${channel}:echo:${randomBytes(8).toString('hex')}`
 
   const inner = createChannel({
-    open: ({ changes, echo, lost }) => driver.subscribe([channel, echoChannel], {
-      message (from, text) {
-        if (from === channel) changes(text)
-        else if (from === echoChannel) echo(text)
-      },
-      lost
-    }),
-    send: (text) => driver.command('PUBLISH', echoChannel, text)
+    async open ({ changes, echo, lost }, signal) {
+      const end = await driver.subscribe([channel, echoChannel], {
+        message (from, text) {
+          if (from === channel) changes(text)
+          else if (from === echoChannel) echo(text)
+        },
+        lost
+      }, signal)
+      // On the way that changes take, and with a budget of its own: the calls of `publish` are not counted against it.
+      return { end, send: (text) => driver.command('PUBLISH', echoChannel, text) }
+    }
   }, { clock, monotonic: () => performance.now(), timers, randomBytes, random: Math.random })
 
   return {

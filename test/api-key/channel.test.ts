@@ -7,16 +7,17 @@ function channelUnderTest ({ random = 1 } = {}) {
   const time = fakeTime()
   const log: string[] = []
   const sent: string[] = []
-  const openings: Array<{ arrivals: Arrivals, opens: () => Promise<void>, fails: () => Promise<void>, at: number }> = []
+  const openings: Array<{ arrivals: Arrivals, signal: AbortSignal, opens: () => Promise<void>, fails: () => Promise<void>, at: number }> = []
   const transport: Transport = {
-    open (arrivals) {
+    open (arrivals, signal) {
       const number = openings.length + 1
       return new Promise((resolve, reject) => {
         openings.push({
           arrivals,
+          signal,
           at: time.now,
           opens () {
-            resolve(() => { log.push(`ended ${number}`) })
+            resolve({ send: async (text) => { sent.push(text) }, end () { log.push(`ended ${number}`) } })
             return settle()
           },
           fails () {
@@ -25,8 +26,7 @@ function channelUnderTest ({ random = 1 } = {}) {
           }
         })
       })
-    },
-    send: async (text) => { sent.push(text) }
+    }
   }
   const channel = createChannel(transport, { ...time, monotonic: () => time.now, random: () => random })
   const listen = () => channel.subscribe({ onInvalidated: (change) => log.push(JSON.stringify(change)), onReset: () => log.push('reset') })
@@ -131,6 +131,8 @@ t.test('an opening that hangs is given up on after five seconds, and ended if it
   t.equal(openings.length, 1)
   time.pass(101)
   t.equal(openings.length, 2)
+  t.equal(hung.signal.aborted, true, 'whoever opens it is told')
+  t.equal(last().signal.aborted, false)
   await hung.opens()
   t.strictSame(log, ['ended 1'])
 })
@@ -148,7 +150,7 @@ t.test('a connection on which nothing comes back is replaced', async (t) => {
 t.test('an opening that throws is an opening that failed', async (t) => {
   const time = fakeTime()
   let openings = 0
-  const channel = createChannel({ open () { openings++; throw new Error('now') }, send: async () => {} }, { ...time, monotonic: () => time.now, random: () => 1 })
+  const channel = createChannel({ open () { openings++; throw new Error('now') } }, { ...time, monotonic: () => time.now, random: () => 1 })
   channel.subscribe({ onInvalidated () {}, onReset () {} })
   await settle()
   time.pass(100)
@@ -163,7 +165,7 @@ t.test('changes are told one by one, and text that cannot be read means everythi
   arrivals.changes('{"keyId":"k","digest":"d"}')
   arrivals.changes('[{"digest":"d"},{"tenantId":"t"}]')
   t.strictSame(log.splice(0), ['{"keyId":"k","digest":"d"}', '{"digest":"d"}', '{"tenantId":"t"}'])
-  const strange = ['', '{', 'null', '1', '[null]', '{}', '{"keyId":1}', '[{"digest":"d"},{}]', '{"key":"k"}', '{"keyId":"k","digest":1}', '"keyId"']
+  const strange = ['{"keyId":"k","created":false}', '', '{', 'null', '1', '[null]', '{}', '{"keyId":1}', '[{"digest":"d"},{}]', '{"key":"k"}', '{"keyId":"k","digest":1}', '"keyId"']
   for (const text of strange) arrivals.changes(text)
   t.strictSame(log.splice(0), strange.map(() => 'reset'))
 })
@@ -182,6 +184,80 @@ t.test('closed, it ends everything and opens nothing again', async (t) => {
   t.equal(openings.length, 1)
   t.strictSame(log, ['reset', 'ended 1'])
   await channel.close()
+})
+
+t.test('closed while it connects, it tells whoever connects and waits until nothing is open', async (t) => {
+  const { time, log, openings, channel, listen, last } = channelUnderTest()
+  listen()
+  let closed = false
+  const closing = channel.close().then(() => { closed = true })
+  t.equal(last().signal.aborted, true)
+  await settle()
+  t.equal(closed, false)
+  await last().opens()
+  await closing
+  t.strictSame(log, ['ended 1'])
+  t.equal(openings.length, 1)
+  t.equal(time.waiting(), 0)
+})
+
+t.test('the end of the last subscription gives up an opening, and one that rejects then is no unhandled rejection', async (t) => {
+  const { time, openings, channel, listen, last } = channelUnderTest()
+  listen()()
+  t.equal(last().signal.aborted, true)
+  await last().fails()
+  time.pass(60_000)
+  t.equal(openings.length, 1)
+  listen()
+  t.equal(openings.length, 2)
+  const closing = channel.close()
+  await last().fails()
+  await closing
+})
+
+t.test('an end that throws or rejects is nobody\'s fault, and close waits for one that takes its time', async (t) => {
+  const time = fakeTime()
+  const ends: Array<() => void | Promise<void>> = [() => { throw new Error('now') }, async () => { throw new Error('later') }]
+  const arrivals: Arrivals[] = []
+  const channel = createChannel({
+    async open (own) {
+      arrivals.push(own)
+      return { send: async () => {}, end: ends[arrivals.length - 1] ?? (() => new Promise((resolve) => { release = resolve })) }
+    }
+  }, { ...time, monotonic: () => time.now, random: () => 1 })
+  let release = (): void => {}
+  channel.subscribe({ onInvalidated () {}, onReset () {} })
+  for (let round = 0; round < 2; round++) {
+    await settle()
+    arrivals[round]?.lost()
+    await settle()
+    time.pass(1_000)
+  }
+  await settle()
+  t.equal(arrivals.length, 3)
+  let closed = false
+  const closing = channel.close().then(() => { closed = true })
+  await settle()
+  t.equal(closed, false)
+  release()
+  await closing
+})
+
+t.test('a listener that throws is told to forget everything, and keeps no other from hearing', async (t) => {
+  const { log, channel, listen, last, echo } = channelUnderTest()
+  const thrown: string[] = []
+  channel.subscribe({
+    onInvalidated () { thrown.push('change'); throw new Error('mine') },
+    onReset () { thrown.push('reset'); throw new Error('mine, too') }
+  })
+  listen()
+  await last().opens()
+  echo()
+  t.equal(channel.healthy, true)
+  last().arrivals.changes('[{"keyId":"a"},{"keyId":"b"}]')
+  last().arrivals.changes('?')
+  t.strictSame(thrown, ['reset', 'change', 'reset', 'reset'])
+  t.strictSame(log, ['reset', '{"keyId":"a"}', '{"keyId":"b"}', 'reset'])
 })
 
 t.test('closed while it waits to connect again, it does not', async (t) => {

@@ -174,7 +174,7 @@ t.test('a reading that fails after a change is a 503, and one past its time limi
   await settle()
   readings[1]?.fail(new Error('down'))
   await failed
-  const late = t.rejects(lookup.find(record.digest) as Promise<unknown>, { reason: 'time-limit' })
+  const late = t.rejects(lookup.find(record.digest) as Promise<unknown>, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
   channel.tell({ digest: record.digest })
   time.pass(2000)
   await late

@@ -17,7 +17,7 @@ export interface HardServerConfig {
   /** Of bearer tokens; null: none. */
   jwt: Pick<JwtOptions, 'issuer' | 'audience' | 'keySet' | 'secret' | 'tokenCache'> | null
   /** Where keys are; null: in memory. With `database` the server is a private one. */
-  postgres: { schema: string, poolPort?: number, listenerPort?: number, database?: string } | null
+  postgres: { schema: string, poolPort?: number, listenerPort?: number, database?: string, poolSize?: number } | null
   /** Where deliveries are remembered; null: in memory. With `channel` the changes of keys are told there, too. */
   redis: { url: string, prefix: string, channel?: boolean } | null
   webhookSecret: string
@@ -45,7 +45,7 @@ const collect = runInNewContext('gc') as () => void
 
 const own = config.postgres
 const at = own?.database === undefined ? postgres : { host: '127.0.0.1', user: 'postgres', database: own.database, connectionTimeoutMillis: 2000 }
-const pool = own === null ? null : new pg.Pool({ ...at, port: own.poolPort ?? postgres.port, max: 5 })
+const pool = own === null ? null : new pg.Pool({ ...at, port: own.poolPort ?? postgres.port, max: own.poolSize ?? 5 })
 pool?.on('error', () => {})
 const redis = config.redis === null ? null : new Redis(config.redis.url)
 redis?.on('error', () => {})

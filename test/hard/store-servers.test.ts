@@ -112,7 +112,7 @@ t.test('a database that is stopped, killed, full, and fails over to its standby'
       t.match(full, { message: /could not extend file|File too large/ })
       rows = Math.floor(rows / 5)
     }
-    await query('alter table causeflow_auth.api_key enable always trigger tell_change, enable always trigger tell_truncate')
+    await query('alter table causeflow_auth.api_key enable always trigger notify_change, enable always trigger notify_truncate')
     // Small ones find room in pages that have some left.
     let made = 0
     const failure = await (async () => { for (; made < 500; made++) await issue(server) })().catch((error: Error) => error)

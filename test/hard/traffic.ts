@@ -12,8 +12,8 @@ export interface Answer { status: number, body: string, head: string }
 /** Status 0 and the error's code where no answer came. */
 export type Client = (port: number, ask: Ask) => Promise<Answer>
 
-export function createClient (t: Pick<Test, 'teardown'>): Client & { end (): void } {
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+export function createClient (t: Pick<Test, 'teardown'>, maxSockets = 64): Client & { end (): void } {
+  const agent = new Agent({ keepAlive: true, maxSockets })
   t.teardown(() => agent.destroy())
   const ask: Client = (port, { method = 'GET', path, headers = {}, body }) => new Promise((resolve) => {
     const outgoing = request({ host: '127.0.0.1', port, method, path, agent, headers: { ...body === undefined ? {} : { 'content-type': 'application/json', 'content-length': `${Buffer.byteLength(body)}` }, ...headers } }, (response) => {

@@ -96,3 +96,33 @@ t.test('a pool that throws or rejects counts no longer, and an idle connection t
   t.strictSame(said, new Set(['now', 'later']))
   t.strictSame(events, ['error'])
 })
+
+t.test('a driver that does not know query_timeout: past the time limit the connection is closed, and nothing is committed', async (t) => {
+  const { client, done } = clientUnderTest(async ({ text }) => text === 'insert' ? await new Promise(() => {}) : { rows: [] })
+  const { database, time } = databaseOver({ connect: async () => client })
+  const failed = t.rejects(database.transact((ask) => ask('insert')), { message: 'No answer within 2000 ms' })
+  await settle()
+  time.pass(2000)
+  await failed
+  t.strictSame(done, ['on error', 'begin', 'insert', 'off error', 'closed'])
+})
+
+t.test('a connection that comes too late and cannot be given back ends no process', async (t) => {
+  const { client } = clientUnderTest()
+  let comes = (_client: PostgresPoolClient): void => {}
+  const { database, time } = databaseOver({ connect: () => new Promise((resolve) => { comes = resolve }) })
+  const failed = t.rejects(database.transact(async () => {}), { message: 'No answer within 2000 ms' })
+  time.pass(2000)
+  await failed
+  comes({ ...client, release () { throw new Error('it was ended') } })
+  await settle()
+})
+
+t.test('a budget of its own is not used up by what waits elsewhere', async (t) => {
+  const { database } = databaseOver({ query: async ({ text }) => text === 'hangs' ? await new Promise(() => {}) : { rows: [{ one: 1 }] } })
+  const lookUp = database.ownBudget()
+  for (let call = 0; call < 1000; call++) lookUp('hangs').catch(() => {})
+  await t.rejects(lookUp('select'), { message: /1000 calls/ })
+  t.strictSame(await database.ask('select'), [{ one: 1 }])
+  t.strictSame(await database.ownBudget()('select'), [{ one: 1 }])
+})
