@@ -8,7 +8,7 @@ import Fastify from 'fastify'
 // In an application: from 'fastify-causeflow-auth'.
 import causeflowAuth, { MemoryApiKeyStore, MemoryReplayStore, apiKeySecret, auth, causeflowErrorHandler, principalOf } from '../../lib/index.js'
 
-export const app = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'info' }, requestTimeout: 10_000 }).withTypeProvider<TypeBoxTypeProvider>()
+export const app = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'info' }, requestTimeout: 10_000, http: { headersTimeout: 10_000 } }).withTypeProvider<TypeBoxTypeProvider>()
 app.setErrorHandler(causeflowErrorHandler())
 
 await app.register(causeflowAuth, {

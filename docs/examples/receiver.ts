@@ -4,8 +4,8 @@ import Fastify from 'fastify'
 // In an application: from 'fastify-causeflow-auth'.
 import causeflowAuth, { MemoryReplayStore, WebhookEnvelopeSchema, auth, causeflow, parseWebhookEvent } from '../../lib/index.js'
 
-// Without a requestTimeout a body that never ends is waited for without end.
-export const app = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'info' }, requestTimeout: 10_000 }).withTypeProvider<TypeBoxTypeProvider>()
+// Without these limits a body may take for ever. Node allows a body the larger of the two, and Fastify leaves headersTimeout at 60 s.
+export const app = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'info' }, requestTimeout: 10_000, http: { headersTimeout: 10_000 } }).withTypeProvider<TypeBoxTypeProvider>()
 
 await app.register(causeflowAuth, {
   webhook: {

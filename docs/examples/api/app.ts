@@ -16,8 +16,9 @@ import type { Services, Settings } from './settings.js'
 
 export async function buildApi ({ jwt, relaySecret, store, replay, secrets, origins, limits, data, clock, schedule, log }: Settings): Promise<FastifyInstance> {
   const app = Fastify({
-    // A body that never ends would be waited for without end.
+    // How long a body may take. Node allows it the larger of the two, and Fastify leaves headersTimeout at 60 s.
     requestTimeout: 10_000,
+    http: { headersTimeout: 10_000 },
     logger: {
       ...log,
       // Headers are logged here, and credentials are in headers.
