@@ -1,4 +1,5 @@
 /** Every option of the plugin: its type, its default, and the refusal of a bad one. Nothing else knows a default. */
+import { checkedClock } from './clock.js'
 import { configError } from './errors.js'
 import { nodeOf, type AuthRule } from './rule.js'
 import { causeflow } from './webhook/schemes/causeflow.js'
@@ -31,7 +32,7 @@ export interface CauseflowAuthOptions {
   webhook?: WebhookOptions | WebhookOptions[]
   /** How routes are bound to tenants. Default: `{ param: 'tenantId', required: true }`; false: an application without tenants. */
   tenant?: TenantOptions | false
-  /** Milliseconds since the epoch. Default: Date.now. */
+  /** Milliseconds since the epoch, as a number. Read once at startup, which fails for another answer, such as seconds. Default: Date.now. */
   clock?: () => number
 }
 
@@ -143,7 +144,7 @@ export function readOptions (options: CauseflowAuthOptions): Settings {
     apiKey: options.apiKey === undefined ? null : readApiKey(options.apiKey),
     webhook,
     tenant: readTenant(options.tenant),
-    clock: options.clock ?? Date.now
+    clock: options.clock === undefined || options.clock === Date.now ? Date.now : checkedClock(options.clock)
   }
 }
 

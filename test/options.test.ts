@@ -65,7 +65,7 @@ t.test('a webhook secret alone: everything else has its documented default', asy
 t.test('everything given is taken as it is', async (t) => {
   const claims = causeflowClaims()
   const isRevoked = () => false
-  const clock = () => 0
+  const clock = () => 1_700_000_000_000
   const scheme = github()
   const replay = new MemoryReplayStore()
   const rule = auth.deny()
@@ -111,8 +111,9 @@ t.test('everything given is taken as it is', async (t) => {
     apiKey: { store, header: 'x-key', bearer: false, query: 'apiKey', environments: ['live'], legacyKeys: false, cache: { max: 1, ttl: 0.5 }, quota: 0, sealingKeys: [new Uint8Array(32), 'f'.repeat(64)], timeLimit: 2 },
     webhook: [{ name: 'github', scheme, secret: ['old', new Uint8Array(1)], replay }],
     tenant: { param: 'org', required: false },
-    clock
+    clock: settings.clock
   })
+  t.equal(settings.clock(), clock())
 })
 
 t.test('what is false or switched off is off', async (t) => {

@@ -126,9 +126,11 @@ export function createKeySet (
   /** The attempt under way, or a new one where the cooldown allows it; otherwise null. */
   function attempt (): Promise<void> | null {
     if (flight !== null || closing.signal.aborted) return flight
-    const since = clock() - attemptedAt
-    if (since >= 0 && since < wait) return null
-    attemptedAt = clock()
+    const now = clock()
+    const since = now - attemptedAt
+    // Not written as "within the cooldown": where the clock gives no number, nothing is asked.
+    if (!(since < 0 || since >= wait)) return null
+    attemptedAt = now
     wait = cooldown
     flight = limited(timeLimit, closing.signal, read).then(adopt, fail).finally(() => { flight = null })
     return flight
@@ -190,7 +192,8 @@ export function createKeySet (
   }
 
   function outdated (now: number): boolean {
-    return now - readAt >= maxAge + staleFor
+    // Without its sign: a clock that was set back does not make keys younger while the issuer fails.
+    return !(Math.abs(now - readAt) < maxAge + staleFor)
   }
 
   function unknown (keyId: string): AuthError {
@@ -199,7 +202,8 @@ export function createKeySet (
   }
 
   function unavailable (): AuthError {
-    const retryAfter = Math.max(1, Math.ceil((attemptedAt + wait - clock()) / 1000))
+    const left = attemptedAt + wait - clock()
+    const retryAfter = Number.isFinite(left) ? Math.max(1, Math.ceil(Math.min(left, wait) / 1000)) : 1
     return new AuthError('AUTH_KEY_SET_UNAVAILABLE', reasonOf(failure), { cause: failure, retryAfter })
   }
 
@@ -212,7 +216,9 @@ export function createKeySet (
 /** The one key, or secret, of an issuer that publishes none. */
 export function createFixedKey (key: VerificationKey): KeySource {
   const keys = [key]
-  return { named: false, find: () => keys, doubt: () => null, confirm: () => true, warm: async () => {}, close: () => {} }
+  // Where the clock gives no number, a token is verified anew, and its times reject it.
+  const confirm = (_key: VerificationKey, now: number): boolean => Number.isFinite(now)
+  return { named: false, find: () => keys, doubt: () => null, confirm, warm: async () => {}, close: () => {} }
 }
 
 function reasonOf (error: unknown): KeyDocumentError['reason'] {

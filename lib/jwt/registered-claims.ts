@@ -46,10 +46,11 @@ export function checkConfirmation ({ cnf }: Record<string, unknown>): void {
 /** Checks the times of claims that checkRegistered accepted. `now` is in milliseconds. Throws AUTH_TOKEN_EXPIRED or AUTH_TOKEN_CLAIMS. */
 export function checkTimes (claims: Record<string, unknown>, now: number, tolerance: number): void {
   const { exp, nbf, iat } = claims as { exp: number, nbf?: number, iat?: number }
-  if (now >= deadlineOf(exp, tolerance)) throw expired()
+  // Each comparison is written so that it rejects where `now` is no number.
+  if (!(now < deadlineOf(exp, tolerance))) throw expired()
   const latest = now / 1000 + tolerance
-  if (nbf !== undefined && nbf > latest) throw refused('not-yet-valid')
-  if (iat !== undefined && iat > latest) throw refused('issued-in-future')
+  if (nbf !== undefined && !(nbf <= latest)) throw refused('not-yet-valid')
+  if (iat !== undefined && !(iat <= latest)) throw refused('issued-in-future')
 }
 
 /** The first millisecond at which a token is expired. */

@@ -6,9 +6,9 @@ import t from 'tap'
 import { isAuthError } from '../../lib/errors.js'
 import type { Algorithm } from '../../lib/jwt/algorithm.js'
 import type { KeySetEvent, KeySource } from '../../lib/jwt/key-set.js'
-import { createKeySet } from '../../lib/jwt/key-set.js'
+import { createFixedKey, createKeySet } from '../../lib/jwt/key-set.js'
 import type { VerificationKey } from '../../lib/jwt/verification-key.js'
-import { ec, jwkOf, listen, outcome, pemOf, rsa, scripted, standingClock } from './fixture.js'
+import { ec, jwkOf, listen, outcome, pemOf, rsa, scripted, standingClock, start } from './fixture.js'
 import type { Json } from './fixture.js'
 
 const [a, b, c] = [rsa(), rsa(), rsa()]
@@ -305,6 +305,55 @@ t.test('a clock that is set back does not stop the set from being read', async (
   answer(keysOf(jwkOf(b)))
   t.strictSame(await pems('k1'), [pemOf(b)])
   t.equal(requests(), 2)
+})
+
+t.test('where the clock gives no number no key is good, nothing is asked, and it recovers', async (t) => {
+  const now = start
+  let time: unknown = now
+  const { fetch, asked } = scripted(() => keysOf(jwkOf(a)))
+  const make = (): KeySource => createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times }, { clock: () => time as number, fetch, random: () => 0 })
+  for (const bad of [NaN, undefined, {}, 'now']) {
+    time = now
+    const set = make()
+    const [key] = await set.find('k1') as [VerificationKey]
+    const before = asked.length
+    time = bad
+    t.equal(await set.confirm(key, bad as number), false)
+    for (const keyId of ['k1', 'k2']) t.match(await Promise.resolve().then(() => set.find(keyId)).catch((error: unknown) => error), { code: 'AUTH_KEY_SET_UNAVAILABLE', retryAfter: 1 })
+    t.equal(set.doubt('k1', []), null)
+    const fresh = make()
+    t.equal(await outcome(() => fresh.warm()), unreachable)
+    t.equal(asked.length, before)
+    time = now
+    t.equal(set.confirm(key, now), true)
+    t.equal((await fresh.find('k1')).length, 1)
+    t.equal(asked.length, before + 1)
+  }
+  t.equal(await createFixedKey({ keyId: '', pem: '', algorithms: ['RS256'], live: true }).confirm({} as never, NaN), false)
+})
+
+t.test('a clock that fails while the set is read does not make the set young', async (t) => {
+  let time = start
+  const { fetch, asked } = scripted(() => {
+    time = NaN
+    return keysOf(jwkOf(a))
+  })
+  const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times }, { clock: () => time, fetch, random: () => 0 })
+  t.equal(await outcome(() => set.find('k1')), unreachable)
+  time = start + 30_000
+  t.equal(await outcome(() => set.find('k1')), unreachable)
+  t.equal(asked.length, 2)
+})
+
+t.test('a clock that is set back does not make keys serve longer while the issuer fails', async (t) => {
+  const { answer, pems, clock } = await served(t)
+  answer(keysOf(jwkOf(a)))
+  await pems('k1')
+  answer((response: ServerResponse) => { response.destroy() })
+  clock.tick(-4199)
+  t.strictSame(await pems('k1'), [pemOf(a)])
+  clock.tick(-1)
+  t.equal(await pems('k1'), unreachable)
 })
 
 t.test('what is not a key set with a key in it is a failure, and nothing else is believed for it', async (t) => {

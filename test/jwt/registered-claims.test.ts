@@ -64,6 +64,17 @@ t.test('a token is expired when exp and the tolerance have passed, and not a mil
   t.equal(await outcome(() => checkTimes({ exp: 1000 }, 1_000_000, 0)), 'AUTH_TOKEN_EXPIRED expired')
 })
 
+t.test('no token is in time where the clock gives no number', async (t) => {
+  for (const now of [NaN, undefined, {}, [1, 2], Promise.resolve(0), 'now', Symbol.iterator.description]) {
+    t.equal(await outcome(() => checkTimes({ exp: 1e9 }, now as number, 5)), 'AUTH_TOKEN_EXPIRED expired', String(now))
+    t.equal(await outcome(() => checkTimes({ exp: 1e9, nbf: 0, iat: 0 }, now as number, 5)), 'AUTH_TOKEN_EXPIRED expired', String(now))
+  }
+  for (const [name, reason] of [['nbf', 'not-yet-valid'], ['iat', 'issued-in-future']] as const) {
+    t.equal(await outcome(() => checkTimes({ exp: 9999, [name]: 0 }, 1_000_000, NaN)), 'AUTH_TOKEN_EXPIRED expired')
+    t.equal(await outcome(() => checkTimes({ exp: 9999, [name]: NaN }, 1_000_000, 5)), `AUTH_TOKEN_CLAIMS ${reason}`)
+  }
+})
+
 t.test('a token is early when nbf or iat lie further ahead than the tolerance', async (t) => {
   for (const [name, reason] of [['nbf', 'not-yet-valid'], ['iat', 'issued-in-future']] as const) {
     t.equal(await outcome(() => checkTimes({ exp: 9999, [name]: 1005 }, 1_000_000, 5)), undefined)
