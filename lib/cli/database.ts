@@ -60,12 +60,12 @@ export async function openPostgres (request: StoreRequest, env: World['env'], im
   const listenSettings = isSet(env.DATABASE_LISTEN_URL) ? connectionSettings(env.DATABASE_LISTEN_URL, env) : settings
   let pool: PoolOfPg | null = null
   let store: PostgresApiKeyStore | null = null
-  const close = async (): Promise<void> => {
+  const close = (): Promise<void> => endWithin(closeLimit, async () => {
     await store?.close()
     await pool?.end()
-  }
+  })
   try {
-    pool = new Pool({ ...settings, max: 2 })
+    pool = new Pool({ ...settings, max: 2, allowExitOnIdle: true })
     store = new PostgresApiKeyStore({
       pool,
       migrate: migrate ? 'auto' : 'check',
@@ -105,6 +105,20 @@ interface Pg {
   Client: new (settings: object) => PostgresListener
 }
 
+/** Milliseconds in which connections are closed. A server that says nothing would be waited for without end. */
+const closeLimit = 3000
+
+/** Waits so long at most, and keeps the process alive meanwhile. What is still open then does not. */
+async function endWithin (milliseconds: number, end: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<void>((resolve) => { timer = setTimeout(resolve, milliseconds) })
+  try {
+    await Promise.race([end(), limit])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 async function importOwnPg (): Promise<unknown> {
   // A name that the compiler does not see: pg is an optional peer.
   const name: string = 'pg'
@@ -121,7 +135,7 @@ async function loadPg (importPg: () => Promise<unknown>): Promise<Pg> {
 }
 
 function connectionSettings (url: string | undefined, env: World['env']): object {
-  const common = { application_name: 'causeflow-auth', connectionTimeoutMillis: 5000 }
+  const common = { application_name: 'causeflow-auth', connectionTimeoutMillis: 5000, query_timeout: 10_000 }
   if (isSet(url)) {
     // pg's own complaint about a bad URL holds the URL, and with it the password.
     if (!URL.canParse(url)) throw usageFailure('DATABASE_URL is no URL', 'Write it as postgres://user:password@host:5432/database, with % encoding in the password')

@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process'
 import { buildProgram } from './build.js'
 import { forkServer, lastAccepted, warm } from '../fixtures/fork-server.js'
 import { postgres, postgresMissing, redisMissing, redisUrl } from '../fixtures/services.js'
+import { silentServer } from '../fixtures/silent-server.js'
 import { openStore, ownSchema } from '../postgres/open-store.js'
 import { ownName } from '../redis/clients.js'
 import { apiKeyDigest } from '../../lib/api-key/key.js'
@@ -158,3 +159,34 @@ t.test('a database that stops answering is not taken for one without tables', as
 async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!await holds()) await new Promise((resolve) => { setImmediate(resolve) })
 }
+
+t.test('the doctor ends where a server accepts and says nothing, whichever it is', { skip: skip || await redisMissing(), timeout: 150_000 }, async (t) => {
+  const schema = ownSchema(t)
+  await openStore(t, schema).ready()
+  const own = ['--schema', schema]
+  const silent = await silentServer(t)
+  const [deaf, stuck] = [await silentServer(t, { ...postgres, until: /listen "/ }), await silentServer(t, { ...postgres, until: /server_version/ })]
+  const url = (port: number): string => `postgres://${postgres.user}@127.0.0.1:${port}/${postgres.database}`
+  const { hostname, port } = new URL(redisUrl)
+  const mute = await silentServer(t, { host: hostname, port: Number(port || 6379), until: /subscribe/i })
+  const finding = (answer: { findings: Array<{ check: string, status: string }> }, check: string): string | undefined => answer.findings.find((one) => one.check === check)?.status
+  const examine = async (env: Record<string, string>) => {
+    const began = performance.now()
+    const { code, answer } = await execute(['doctor', ...own], { env: { ...environment, ...env } })
+    return { code, answer, took: performance.now() - began }
+  }
+  const [nothing, toListen, inTheMiddle, redis, redisMute] = await Promise.all([
+    examine({ PGHOST: '127.0.0.1', PGPORT: `${silent.port}` }),
+    examine({ DATABASE_LISTEN_URL: url(deaf.port) }),
+    examine({ PGHOST: '127.0.0.1', PGPORT: `${stuck.port}` }),
+    examine({ REDIS_URL: `redis://127.0.0.1:${silent.port}` }),
+    examine({ REDIS_URL: `redis://127.0.0.1:${mute.port}` })
+  ])
+  t.strictSame([nothing.code, finding(nothing.answer, 'store')], [3, 'unreachable'])
+  t.strictSame([toListen.code, finding(toListen.answer, 'store'), finding(toListen.answer, 'channel')], [1, 'well', 'wrong'])
+  t.strictSame([inTheMiddle.code, finding(inTheMiddle.answer, 'store')], [3, 'unreachable'])
+  t.strictSame([redis.code, finding(redis.answer, 'redis')], [3, 'unreachable'])
+  t.strictSame([redisMute.code, finding(redisMute.answer, 'redis'), finding(redisMute.answer, 'redis echo')], [1, 'well', 'wrong'])
+  for (const { took } of [nothing, toListen, inTheMiddle, redis, redisMute]) t.ok(took < 60_000, `${Math.round(took)} ms`)
+  await until(() => [silent, deaf, stuck, mute].every(({ open }) => open === 0))
+})
