@@ -1,10 +1,10 @@
 /** Guards: hooks that carry a rule. A route that recognises one enforces it in onRequest; any other decides where it runs. */
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
 import { Presentation } from './presentation.js'
 import { kProofs } from './principal.js'
-import { report } from './refusal.js'
+import { report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
 import { kProved, stateOf } from './request-state.js'
 import { guardRules, planRoute, type Plan } from './route.js'
@@ -17,11 +17,14 @@ export type Guard = (request: unknown, reply: unknown, ...rest: unknown[]) => vo
 export function createGuard (rule: AuthRule, registration: Registration): Guard {
   const node = requireNode(rule, (message) => configError('rule', `require() ${message}`))
   registration.compile(node, { label: 'require()', params: null })
-  const guard: Guard = (request, _reply, ...rest) => {
+  const guard: Guard = (request, reply, ...rest) => {
     // The last argument: a preParsing hook has the payload before it.
     const done = rest[rest.length - 1] as (error?: Error) => void
     if (stateOf(request as FastifyRequest)[kProved]?.authRule === rule) return done()
-    enforce(rule, registration, request as FastifyRequest).then(() => { done() }, done).catch(done)
+    enforce(rule, registration, request as FastifyRequest).then(
+      () => { settle(done, null, reply as FastifyReply) },
+      (refusal: AuthError) => { settle(done, refusal, reply as FastifyReply) }
+    )
   }
   guardRules.set(guard, rule)
   return guard

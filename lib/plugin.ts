@@ -12,7 +12,7 @@ import { registerSignatureCheck } from './fastify-jwt.js'
 import { requestHooksOf, routeConfigOf } from './fastify-internals.js'
 import { createGuard, decideHere, type Guard } from './guard.js'
 import type { Principal } from './principal.js'
-import { challenge, refuse } from './refusal.js'
+import { challenge, refuse, reject } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { decideRequest, type Done } from './request-decision.js'
 import { kBody, kProved, stateOf } from './request-state.js'
@@ -117,7 +117,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   const decideFirst: onRequestHookHandler = function causeflowAuthRequest (request, reply, done) {
     const plan = planOf(request)
     if (plan === null) return done()
-    if (isAuthError(plan)) return done(refuse(plan, request, reply, null))
+    if (isAuthError(plan)) return reject(done, refuse(plan, request, reply, null))
     decideRequest(plan, request, reply, done)
   }
   requestHooks.add(decideFirst)
@@ -185,7 +185,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   function refuseUndecided (request: FastifyRequest, reply: FastifyReply, done: Done): void {
     const plan = planOf(request)
     if (plan === null) return done()
-    done(isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
+    reject(done, isAuthError(plan) ? refuse(plan, request, reply, null) : refuse(undecided(request, plan), request, reply, plan))
   }
 
   /** The plan by which a request is decided; null where there is no route, or another registration decides it. */

@@ -15,33 +15,84 @@ export function decisionStart (): number {
 }
 
 /**
- * Makes a failure ready to be answered: an AuthError always, its challenge on the reply (where it survives every error
- * handler), its reason in the log and in the decision event.
+ * Makes a failure ready to be answered: an AuthError always, its status and challenge on the reply (where they survive every error
+ * handler), its reason in the log and in the decision event. Never throws.
  */
 export function refuse (error: unknown, request: FastifyRequest, reply: FastifyReply, plan: Plan | null, started = 0): AuthError {
   const refusal = asRefusal(error)
   challenge(refusal, reply)
-  report(refusal, request, plan, started)
-  return refusal
+  return report(refusal, request, plan, started)
 }
 
-/** Puts on the reply what an answer with this error has to say in its headers. */
+/**
+ * Puts on the reply what an answer with this error has to say in its status and headers. Never throws: an application may have replaced
+ * the methods of its replies.
+ */
 export function challenge (refusal: AuthError, reply: FastifyReply): void {
-  const challenge = challengeHeader(refusal)
-  if (challenge !== null) reply.header('www-authenticate', challenge)
-  const retryAfter = retryAfterHeader(refusal)
-  if (retryAfter !== null) reply.header('retry-after', retryAfter)
+  try {
+    // An error handler that throws undefined makes Fastify send an empty body with the status that the reply has by then.
+    reply.code(refusal.statusCode)
+    const challenge = challengeHeader(refusal)
+    if (challenge !== null) reply.header('www-authenticate', challenge)
+    const retryAfter = retryAfterHeader(refusal)
+    if (retryAfter !== null) reply.header('retry-after', retryAfter)
+  } catch { /* The rejection is still a rejection, without its header. */ }
 }
 
-/** A failure as an AuthError, its reason in the log and in the decision event; the reply is not touched. */
+/**
+ * A failure as an AuthError, its reason in the log and in the decision event; the reply is not touched. Never throws: the error exists
+ * before the application's logger and its serializers run, and nothing that they throw replaces it.
+ */
 export function report (error: unknown, request: FastifyRequest, plan: Plan | null, started = 0): AuthError {
   const refusal = asRefusal(error)
-  const { code, reason, statusCode } = refusal
-  const facts = { code, reason, rule: plan?.rule.words, ...whose(refusal) }
-  if (statusCode >= 500) request.log.error({ ...facts, err: refusal }, 'authentication could not be decided')
-  else request.log.info(facts, 'request refused')
+  try {
+    const { code, reason, statusCode } = refusal
+    const facts = { code, reason, rule: plan?.rule.words, ...whose(refusal) }
+    if (statusCode >= 500) request.log.error({ ...facts, err: refusal }, 'authentication could not be decided')
+    else request.log.info(facts, 'request refused')
+  } catch { /* A log line is missing. */ }
   publishDecision(plan, refusal, null, started)
   return refusal
+}
+
+/**
+ * Calls `done` with a rejection. What answering throws comes out as this rejection: Fastify takes a falsy error that a hook throws for
+ * the end of a phase without an error.
+ */
+export function reject (done: (error: Error) => void, refusal: AuthError): void {
+  try {
+    done(refusal)
+  } catch {
+    throw refusal
+  }
+}
+
+/**
+ * Calls `done` where nobody catches what it throws, in a promise or in a parser. What is thrown by the rest of the request becomes its
+ * error; a rejection stays a rejection. Never throws: if the second try fails as well, the connection is closed.
+ */
+export function settle (done: (error?: Error) => void, refusal: Error | null, reply: FastifyReply): void {
+  try {
+    if (refusal === null) done()
+    else done(refusal)
+  } catch (thrown) {
+    try {
+      done(refusal ?? errorOf(thrown))
+    } catch {
+      destroy(reply)
+    }
+  }
+}
+
+function destroy (reply: FastifyReply): void {
+  try {
+    reply.raw.destroy()
+  } catch { /* What was called with it is no reply. */ }
+}
+
+/** What was thrown, or an error in place of a value that Fastify would take for no error. */
+export function errorOf (thrown: unknown): Error {
+  return thrown ? thrown as Error : new Error('A value that is no error was thrown while a request was handled', { cause: thrown })
 }
 
 /** Who was proved and may not, apart from what `bindPrincipalToLog` has put on the line. An error of an older copy of this package does not know. */
@@ -50,9 +101,16 @@ function whose ({ principal }: Partial<AuthError>): { principal: PrincipalBindin
 }
 
 function asRefusal (error: unknown): AuthError {
-  return isAuthError(error) ? error : new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified', { cause: error })
+  try {
+    if (isAuthError(error)) return error
+  } catch { /* An error of the application whose members throw. */ }
+  return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified', { cause: error })
 }
 
+/**
+ * Publishes a decision. A subscriber that throws does not reach the request: Node raises what it throws as an uncaught exception on the
+ * next tick, as on every diagnostics channel.
+ */
 export function publishDecision (plan: Plan | null, refusal: AuthError | null, principal: Principal | null, started: number): void {
   if (!decisions.hasSubscribers) return
   decisions.publish({

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { decide, type Pending, type Proof } from './decide.js'
 import { Presentation } from './presentation.js'
-import { decisionStart, publishDecision, refuse } from './refusal.js'
+import { decisionStart, errorOf, publishDecision, refuse, reject, settle } from './refusal.js'
 import { accept } from './request-state.js'
 import { awaitBody } from './signed-body.js'
 import { hasBody } from './webhook/raw-body.js'
@@ -25,22 +25,24 @@ export function decideRequest (plan: Plan, request: FastifyRequest, reply: Fasti
   try {
     presentation = new Presentation(plan.rule, plan.registration.verifiers, request)
     decided = decide(plan.rule, presentation)
+    if (!(decided instanceof Promise)) keepDecision(decided, presentation, plan, request, reply, started)
   } catch (error) {
-    return done(refuseRequest(error, plan, request, reply, started))
+    return reject(done, refuseRequest(error, plan, request, reply, started))
   }
   if (decided instanceof Promise) return decideLater(decided, presentation, plan, request, reply, started, done)
-  keepDecision(decided, presentation, plan, request, reply, started)
-  done()
+  try {
+    done()
+  } catch (error) {
+    // Fastify would take undefined for the end of this phase, and run the rest of the request a second time.
+    throw errorOf(error)
+  }
 }
 
 function decideLater (decided: Promise<Proof | Pending>, presentation: Presentation, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number, done: Done): void {
-  decided.then((settled) => {
-    keepDecision(settled, presentation, plan, request, reply, started)
-    done()
-  }, (error: unknown) => {
-    done(refuseRequest(error, plan, request, reply, started))
-  // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
-  }).catch(done)
+  decided.then((settled) => { keepDecision(settled, presentation, plan, request, reply, started) }).then(
+    () => { settle(done, null, reply) },
+    (error: unknown) => { settle(done, refuseRequest(error, plan, request, reply, started), reply) }
+  )
 }
 
 function keepDecision (decided: Proof | Pending, presentation: Presentation, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): void {
@@ -51,8 +53,10 @@ function keepDecision (decided: Proof | Pending, presentation: Presentation, pla
 }
 
 function refuseRequest (error: unknown, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): AuthError {
-  const { 'transfer-encoding': coding, 'content-length': length } = request.headers
-  // Otherwise Node reads and drops the whole body of a stranger.
-  if (request.raw.httpVersionMajor === 1 && (coding !== undefined || Number(length) > drainedAtMost)) reply.header('connection', 'close')
+  try {
+    const { 'transfer-encoding': coding, 'content-length': length } = request.headers
+    // Otherwise Node reads and drops the whole body of a stranger.
+    if (request.raw.httpVersionMajor === 1 && (coding !== undefined || Number(length) > drainedAtMost)) reply.header('connection', 'close')
+  } catch { /* The connection stays open; the rejection stands. */ }
   return refuse(error, request, reply, plan, started)
 }

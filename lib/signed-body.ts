@@ -1,7 +1,7 @@
 /** What happens to a body whose bytes are wanted: verified before it is parsed, and its delivery remembered. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from './errors.js'
-import { decisionStart, publishDecision, refuse } from './refusal.js'
+import { decisionStart, errorOf, publishDecision, refuse, settle } from './refusal.js'
 import { accept, kBody, stateOf, type BodyState } from './request-state.js'
 import { Relabelled } from './webhook/raw-body.js'
 import type { Plan } from './route.js'
@@ -20,10 +20,11 @@ export function awaitBody (request: FastifyRequest, reply: FastifyReply, plan: P
 }
 
 /** The parser behind our labels. It never throws: in a buffer parser of Fastify before 5.12.8 that would end the process. */
-export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, bytes: Buffer, done: ParserDone): void {
+export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, bytes: Buffer, parsed: ParserDone): void {
   const state = stateOf(request)
   const body = state[kBody] ?? null
-  if (body === null) return done(new AuthError('AUTH_RULE_UNDECIDABLE', 'parser'))
+  if (body === null) return parsed(new AuthError('AUTH_RULE_UNDECIDABLE', 'parser'))
+  const done = safely(parsed, body.reply)
   body.relabelled.restore()
   state.rawBody = bytes
   if (body.signature === null) return parseBody(parseJson, body, request, bytes, done)
@@ -32,15 +33,26 @@ export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, b
   let concluded: Proof | Promise<Proof>
   try {
     concluded = conclude(body, request, body.signature, bytes)
+    if (!(concluded instanceof Promise)) acceptSigned(concluded, body, request, started)
   } catch (error) {
     return fail(error, body, request, started, done)
   }
-  if (!(concluded instanceof Promise)) return succeed(concluded, parseJson, body, request, bytes, started, done)
-  concluded.then(
-    (proof) => { succeed(proof, parseJson, body, request, bytes, started, done) },
+  if (!(concluded instanceof Promise)) return parseBody(parseJson, body, request, bytes, done)
+  concluded.then((proof) => { acceptSigned(proof, body, request, started) }).then(
+    () => { parseBody(parseJson, body, request, bytes, done) },
     (error: unknown) => { fail(error, body, request, started, done) }
-  // What the rest of the request throws into our promise is an error of that request, as it is where nothing had to wait.
-  ).catch(done)
+  ).catch((thrown: unknown) => { done(errorOf(thrown)) })
+}
+
+/** A `done` that never throws: what the rest of the request throws is an error of that request, and a rejection stays one. */
+function safely (done: ParserDone, reply: FastifyReply): ParserDone {
+  return (error, parsed) => {
+    try {
+      done(error, parsed)
+    } catch (thrown) {
+      settle(done as (error?: Error) => void, error ?? errorOf(thrown), reply)
+    }
+  }
 }
 
 function fail (error: unknown, body: BodyState, request: FastifyRequest, started: number, done: ParserDone): void {
@@ -50,10 +62,9 @@ function fail (error: unknown, body: BodyState, request: FastifyRequest, started
   done(refuse(error, request, body.reply, body.plan, started))
 }
 
-function succeed (proof: Proof, parseJson: JsonParser, body: BodyState, request: FastifyRequest, bytes: Buffer, started: number, done: ParserDone): void {
+function acceptSigned (proof: Proof, body: BodyState, request: FastifyRequest, started: number): void {
   accept(request, body.plan, proof)
   publishDecision(body.plan, null, proof.principal, started)
-  parseBody(parseJson, body, request, bytes, done)
 }
 
 /** Lets deliveries come again whose handler failed. */
