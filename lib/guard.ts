@@ -3,10 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
 import { Presentation } from './presentation.js'
-import { kProofs } from './principal.js'
 import { report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
-import { kProved, stateOf } from './request-state.js'
+import { acceptGuard, kProved, stateOf } from './request-state.js'
 import { guardRules, planRoute, type Plan } from './route.js'
 import type { AuthRule } from './rule.js'
 
@@ -47,17 +46,12 @@ export async function decideHere (rule: AuthRule, request: FastifyRequest, regis
 }
 
 async function enforce (rule: AuthRule, registration: Registration, request: FastifyRequest): Promise<void> {
-  let proof: Proof
   try {
-    proof = await decideHere(rule, request, registration)
+    const proof = await decideHere(rule, request, registration)
+    acceptGuard(request, proof, (registrationOf(request.server) ?? registration).settings.tenant !== null)
   } catch (error) {
     // Without its challenge on the reply: in a composition that tries one guard after the other, the next may let the request in.
     throw report(error, request, null)
-  }
-  const state = stateOf(request)
-  if (proof.principal !== null) {
-    state.principal = proof.principal
-    state[kProofs] = proof.proofs
   }
 }
 

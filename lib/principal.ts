@@ -93,6 +93,49 @@ export function principalOf<S extends Scheme = Scheme> (request: Proven, ...sche
   return proof as PrincipalOf<S>
 }
 
+/** Whose request it is, and what each credential proved; the list is null where it would hold the principal alone. */
+export interface Proved {
+  readonly principal: Principal | null
+  readonly proofs: readonly Principal[] | null
+}
+
+/**
+ * What two rules of one request proved, as one. The principal is the first's, or the second's where the first has none; its `proofs` name
+ * every credential of both. Where tenants are compared, throws AUTH_TENANT_MISMATCH if they differ, as within one rule.
+ */
+export function joinProofs (first: Proved, second: Proved, comparesTenants: boolean): Proved {
+  const known = proofsOf(first)
+  const added = proofsOf(second).filter((proof) => !known.some((other) => isSame(other, proof)))
+  const principal = first.principal ?? second.principal
+  if (principal === null || added.length === 0) return first
+  const proofs = [...known, ...added]
+  const tenants = new Set(proofs.map(({ tenantId }) => tenantId).filter((tenantId) => tenantId !== null && tenantId !== undefined))
+  if (comparesTenants && tenants.size > 1) {
+    const [other = principal] = added
+    throw new AuthError('AUTH_TENANT_MISMATCH', 'tenant-other', { schemes: [other.scheme], principal: other })
+  }
+  if (proofs.length === 1) return { principal, proofs: null }
+  const schemes = (['jwt', 'apiKey', 'webhook'] as const).filter((scheme) => proofs.some((proof) => proof.scheme === scheme))
+  return { principal: Object.freeze({ ...principal, proofs: Object.freeze(schemes) }), proofs }
+}
+
+function proofsOf ({ principal, proofs }: Proved): readonly Principal[] {
+  return proofs ?? (principal === null ? [] : [principal])
+}
+
+/** Whether two proofs are of one credential, which two rules have asked for. */
+function isSame (one: Principal, other: Principal): boolean {
+  return one === other || (one.scheme === other.scheme && one.tenantId === other.tenantId && nameOf(one) === nameOf(other))
+}
+
+function nameOf (principal: Principal): string {
+  switch (principal.scheme) {
+    case 'jwt': return JSON.stringify([principal.issuer, principal.subject])
+    case 'apiKey': return principal.keyId
+    case 'webhook': return JSON.stringify([principal.source, principal.deliveryId])
+  }
+}
+
 /** A copy that nobody can change, so that one request cannot alter what the next one sees. */
 export function freezePrincipal<P extends Principal> (principal: P): P {
   Object.freeze(principal.roles)

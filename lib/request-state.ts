@@ -1,6 +1,6 @@
 /** What was decided for a request, kept on the request itself. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { kProofs, type Principal } from './principal.js'
+import { joinProofs, kProofs, type Principal, type Proved } from './principal.js'
 import type { Pending, Proof } from './decide.js'
 import type { Plan } from './route.js'
 import type { Presentation } from './presentation.js'
@@ -39,10 +39,27 @@ export function stateOf (request: FastifyRequest): RequestState {
   return request as unknown as RequestState
 }
 
-/** Notes that the rule of the request's route is proved. */
-export function accept (request: FastifyRequest, plan: Plan, { principal, proofs }: Proof): void {
+/**
+ * Notes that the rule of the request's route is proved. Its principal counts before that of a guard, which may have run earlier; where
+ * their tenants differ, throws AUTH_TENANT_MISMATCH.
+ */
+export function accept (request: FastifyRequest, plan: Plan, proof: Proof): void {
   const state = stateOf(request)
+  const { principal, proofs } = state[kProofs] ? joinProofs(proof, provedSoFar(state), plan.registration.settings.tenant !== null) : proof
   state.principal = principal
   if (proofs !== null) state[kProofs] = proofs
   state[kProved] = plan
+}
+
+/** Adds what a guard has proved: its principal fills only an empty `request.principal`. Throws AUTH_TENANT_MISMATCH. */
+export function acceptGuard (request: FastifyRequest, proof: Proof, comparesTenants: boolean): void {
+  if (proof.principal === null) return
+  const state = stateOf(request)
+  const { principal, proofs } = joinProofs(provedSoFar(state), proof, comparesTenants)
+  state.principal = principal
+  state[kProofs] = proofs ?? [principal ?? proof.principal]
+}
+
+function provedSoFar (state: RequestState): Proved {
+  return { principal: state.principal ?? null, proofs: state[kProofs] ?? null }
 }
