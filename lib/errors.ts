@@ -68,7 +68,7 @@ export const reasons = [
   // principals
   'role', 'scope', 'tenant-absent', 'tenant-other', 'tenant-parameter', 'check', 'denied', 'scheme',
   // ours and the issuer's
-  'quota', 'unreachable', 'time-limit', 'rejected', 'record', 'not-compiled', 'check-threw', 'not-verified', 'parser'
+  'quota', 'unreachable', 'time-limit', 'rejected', 'record', 'not-compiled', 'check-threw', 'not-verified', 'parser', 'late', 'not-awaited'
 ] as const
 
 /** What an error knows beside its code. */

@@ -1,32 +1,219 @@
 /** Guards: hooks that carry a rule. A route that recognises one enforces it in onRequest; any other decides where it runs. */
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
+import { routeConfigOf } from './fastify-internals.js'
 import { Presentation } from './presentation.js'
-import { report, settle } from './refusal.js'
+import { errorOf, report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
-import { acceptGuard, kProved, stateOf } from './request-state.js'
-import { guardRules, planRoute, type Plan } from './route.js'
-import type { AuthRule } from './rule.js'
+import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, stateOf, type GuardCall } from './request-state.js'
+import { guardRules, labelOf, planRoute, type Plan } from './route.js'
+import { auth, type AuthRule } from './rule.js'
+import type { Principal } from './principal.js'
 
-/** A hook that carries a rule: for a route's onRequest, preParsing, preValidation or preHandler. */
-export type Guard = (request: unknown, reply: unknown, ...rest: unknown[]) => void
+/** A request of any server: HTTP/1, HTTPS or HTTP/2. */
+interface AnyRequest { readonly id: unknown, readonly raw: object, readonly headers: object, readonly log: object }
 
-/** Makes the guard of a rule. What is not configured is refused now; what a URL lacks, when its route is known. */
-export function createGuard (rule: AuthRule, registration: Registration): Guard {
+/** A reply of any server. */
+interface AnyReply { readonly raw: object, readonly sent: boolean }
+
+/**
+ * A hook that carries a rule: for a route's or a scope's onRequest, preParsing, preValidation or preHandler, for a list of @fastify/auth,
+ * and for code of your own. Like every hook of Fastify it is called in one of two ways: with a callback, or without one as a promise,
+ * which rejects with the AuthError. The promise has to be awaited or returned.
+ */
+export interface Guard {
+  (request: AnyRequest, reply: AnyReply): Promise<void>
+  (request: AnyRequest, reply: AnyReply, done: (error?: Error) => void): void
+  /** As a preParsing hook. */
+  (request: AnyRequest, reply: AnyReply, payload: unknown, done: (error?: Error) => void): void
+}
+
+let guardsExist = false
+
+/**
+ * Makes the guard of a rule. What is not configured is refused now; what a URL lacks, when its route is known. With `tooLate` it throws:
+ * a guard that is made while a request is handled, and not called, would let that request pass.
+ */
+export function createGuard (rule: AuthRule, registration: Registration, tooLate = false): Guard {
+  if (isRequest(rule)) throw configError('rule', 'causeflowAuth.require is used as a hook. Call it with a rule: require(auth.jwt())')
+  if (tooLate) throw configError('rule', 'causeflowAuth.require() was called after the app was ready. Make the guard while the app is built, or call await app.causeflowAuth.authenticate(request, rule)')
   const node = requireNode(rule, (message) => configError('rule', `require() ${message}`))
   registration.compile(node, { label: 'require()', params: null })
-  const guard: Guard = (request, reply, ...rest) => {
-    // The last argument: a preParsing hook has the payload before it.
-    const done = rest[rest.length - 1] as (error?: Error) => void
-    if (stateOf(request as FastifyRequest)[kProved]?.authRule === rule) return done()
-    enforce(rule, registration, request as FastifyRequest).then(
-      () => { settle(done, null, reply as FastifyReply) },
-      (refusal: AuthError) => { settle(done, refusal, reply as FastifyReply) }
-    )
-  }
+  guardsExist = true
+  const guard = function causeflowAuthGuard (...given: readonly unknown[]): unknown {
+    const [request, reply] = given
+    const last = given[given.length - 1]
+    const done = typeof last === 'function' ? last as (error?: Error) => void : null
+    if (!isRequest(request)) return misuse(given.length, done)
+    if (done !== null && isDecided(request, rule) && !isLate(request, given)) return proceed(done)
+    const call: GuardCall = { guard, settled: false, passed: false, awaited: done !== null }
+    note(request, call)
+    const deciding = pass(rule, registration, request, given)
+    if (done === null) return awaitable(deciding, call, request)
+    deciding.then(() => {
+      conclude(call, true)
+      settle(done, null, reply as FastifyReply)
+    }, (refusal: AuthError) => {
+      conclude(call, false)
+      settle(done, refusal, reply as FastifyReply)
+    })
+  } as Guard
+  // It needs no `this`. Fastify and @fastify/auth bind every hook, and a copy would not be recognized.
+  Object.defineProperty(guard, 'bind', { value: (self: unknown, ...bound: unknown[]) => bound.length === 0 ? guard : Function.prototype.bind.call(guard, self, ...bound) as unknown })
+  // `await guard` and `async () => guard` forget the call. Without this they would let every request pass.
+  Object.defineProperty(guard, 'then', { value: (_resolve: unknown, fail?: (error: Error) => void) => { fail?.(configError('rule', 'A guard was awaited or returned, and not called. Write await guard(request, reply), or give the hook itself to the route')) } })
   guardRules.set(guard, rule)
   return guard
+}
+
+/** Whether a value is a request of Fastify, and not one of Node, nor a copy by the spread operator, which lacks the headers. */
+function isRequest (value: unknown): value is FastifyRequest {
+  return typeof value === 'object' && value !== null && 'headers' in value && 'raw' in value && 'server' in value && 'routeOptions' in value
+}
+
+function misuse (given: number, done: ((error: Error) => void) | null): void {
+  const error = given === 0
+    ? configError('rule', 'A guard was called without a request. Where a hook is expected, write it without (): onRequest: app.causeflowAuth.jwt')
+    : configError('rule', 'A guard was called with something that is no request of Fastify. Give it to onRequest, preParsing, preValidation or preHandler, or call await guard(request, reply)')
+  if (done === null) throw error
+  done(error)
+}
+
+/** Whether the route states this very rule: it is proved, or will be with the signature of the body, or no handler is reached. */
+function isDecided (request: FastifyRequest, rule: AuthRule): boolean {
+  const state = stateOf(request)
+  return state[kProved]?.authRule === rule || (state[kBody]?.plan.authRule === rule && state[kBody].signature !== null)
+}
+
+/** Decides a guard's rule. Rejects with an AuthError, whatever went wrong. */
+async function pass (rule: AuthRule, registration: Registration, request: FastifyRequest, given: readonly unknown[]): Promise<void> {
+  try {
+    if (isLate(request, given)) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'late')
+    if (isDecided(request, rule)) return
+    const proof = await decideHere(rule, request, registration)
+    acceptGuard(request, proof, (registrationOf(request.server) ?? registration).settings.tenant !== null)
+  } catch (error) {
+    // Without its challenge on the reply: in a composition that tries one guard after the other, the next may let the request in.
+    throw report(error, request, null)
+  }
+}
+
+/**
+ * Whether a guard runs where it can protect nothing: once the handler has begun, or in a hook with the form of a later one. `callNotFound()`
+ * gives a request a second handler, which has not begun.
+ */
+function isLate (request: FastifyRequest, given: readonly unknown[]): boolean {
+  const [, reply, payload] = given
+  const begun = stateOf(request)[kHandled]
+  if (begun !== null && begun !== undefined && begun === routeConfigOf(request)) return true
+  // onRequestAbort has no reply; of the hooks with four parameters, preParsing alone always has a stream.
+  if (typeof reply === 'function' || (reply as Partial<FastifyReply> | undefined)?.sent === true) return true
+  return given.length > 3 && typeof (payload as { pipe?: unknown } | null | undefined)?.pipe !== 'function'
+}
+
+function note (request: FastifyRequest, call: GuardCall): void {
+  const state = stateOf(request)
+  const calls = state[kGuardCalls]
+  if (calls) calls.push(call)
+  else state[kGuardCalls] = [call]
+}
+
+function conclude (call: GuardCall, passed: boolean): void {
+  call.settled = true
+  call.passed = passed
+}
+
+function proceed (done: () => void): void {
+  try {
+    done()
+  } catch (error) {
+    throw errorOf(error)
+  }
+}
+
+/** A promise that notes whether somebody asks for its result. `await` asks it, too: of a class derived from Promise it calls `then`. */
+class GuardPromise<T> extends Promise<T> {
+  call: GuardCall | null = null
+
+  static override get [Symbol.species] (): PromiseConstructor {
+    return Promise
+  }
+
+  override then<A = T, B = never> (fulfilled?: ((value: T) => A | PromiseLike<A>) | null, rejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+    if (this.call !== null) this.call.awaited = true
+    return super.then(fulfilled, rejected)
+  }
+}
+
+/**
+ * The promise of a guard that was called without a callback. Where nothing waits for it the process does not end: the handler is not
+ * reached, and the log says why.
+ */
+function awaitable<T> (deciding: Promise<T>, call: GuardCall, request: FastifyRequest): Promise<T> {
+  const promise = new GuardPromise<T>((resolve, fail) => {
+    deciding.then((value) => {
+      conclude(call, true)
+      resolve(value)
+    }, (error: Error) => {
+      conclude(call, false)
+      fail(error)
+      // An await asks for the result a few steps after the call.
+      setImmediate(() => { if (!call.awaited) warn(error, request) })
+    })
+  })
+  promise.catch(() => {})
+  promise.call = call
+  return promise
+}
+
+function warn (error: Error, request: FastifyRequest): void {
+  try {
+    request.log.error({ err: error }, 'nothing waits for the promise of a guard, or of authenticate(), and it was rejected. Write await')
+  } catch { /* A log line is missing. */ }
+}
+
+/**
+ * Notes that a handler begins. Null where every guard that stands before it has let the request in; otherwise the rejection: a hook that
+ * throws undefined ends its phase and skips the guards behind it, and a guard that nothing waits for has not decided.
+ */
+export function beginHandler (request: FastifyRequest): AuthError | null {
+  if (!guardsExist) return null
+  const state = stateOf(request)
+  state[kHandled] = routeConfigOf(request) ?? null
+  const calls = state[kGuardCalls] ?? []
+  if (calls.some(({ settled, awaited }) => !settled || !awaited)) return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-awaited')
+  return null
+}
+
+const hookNames = ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const
+const unfinished = new WeakMap<object, string>(Object.entries(auth).map(([name, builder]) => [builder, `auth.${name} is the builder of a rule. Write config: { auth: auth.${name}() }`]))
+
+/** Has `require` be recognized where it is written without a rule. */
+export function markRequire (require: CauseflowAuthRequire): void {
+  unfinished.set(require, 'causeflowAuth.require needs a rule. Call it with a rule: require(auth.jwt())')
+}
+
+type CauseflowAuthRequire = (rule: AuthRule) => Guard
+
+/** Refuses on a route what only makes a guard, or a rule. Throws AUTH_CONFIG_ROUTE. */
+export function refuseUnfinished (route: RouteOptions): void {
+  for (const name of hookNames) {
+    for (const hook of [route[name]].flat()) {
+      const problem = typeof hook === 'function' ? unfinished.get(hook) : undefined
+      if (problem !== undefined) throw configError('route', `${labelOf(route.method, route.url)}, ${name}: ${problem}`)
+    }
+  }
+}
+
+/** Decides a rule for `authenticate()`: its promise is watched as a guard's is. */
+export function authenticateHere (rule: AuthRule, request: FastifyRequest, registration: Registration): Promise<Principal | null> {
+  const deciding = decideHere(rule, request, registration).then(({ principal }) => principal)
+  if (!isRequest(request)) return deciding
+  guardsExist = true
+  const call: GuardCall = { guard: null, settled: false, passed: false, awaited: false }
+  note(request, call)
+  return awaitable(deciding, call, request)
 }
 
 /**
@@ -43,16 +230,6 @@ export async function decideHere (rule: AuthRule, request: FastifyRequest, regis
   }
   if (plan.signed) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled')
   return await decide(plan.rule, new Presentation(plan.rule, innermost.verifiers, request)) as Proof
-}
-
-async function enforce (rule: AuthRule, registration: Registration, request: FastifyRequest): Promise<void> {
-  try {
-    const proof = await decideHere(rule, request, registration)
-    acceptGuard(request, proof, (registrationOf(request.server) ?? registration).settings.tenant !== null)
-  } catch (error) {
-    // Without its challenge on the reply: in a composition that tries one guard after the other, the next may let the request in.
-    throw report(error, request, null)
-  }
 }
 
 // By registration, rule and URL, each of which the application's code has written: as bounded as that is.

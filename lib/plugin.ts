@@ -10,7 +10,7 @@ import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { requestHooksOf, routeConfigOf } from './fastify-internals.js'
-import { createGuard, decideHere, type Guard } from './guard.js'
+import { authenticateHere, beginHandler, createGuard, markRequire, refuseUnfinished, type Guard } from './guard.js'
 import type { Principal } from './principal.js'
 import { challenge, refuse, reject } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
@@ -82,13 +82,14 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   const earlyPlans = new WeakMap<object, EarlyPlan>()
   const socketsCameFirst = fastify.hasDecorator('websocketServer')
 
-  const api = createApi(registration, records)
+  const { api, seal } = createApi(registration, records)
   keepRegistration(api, registration)
   fastify.decorate('causeflowAuth', api)
   if (parent === null) decorateRequest(fastify)
   addLabels(fastify, registration)
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
+    refuseUnfinished(route)
     const record = recordRoute(this, route)
     const { websocket, wsHandler } = route as { websocket?: boolean, wsHandler?: unknown }
     if (websocket === true || wsHandler !== undefined) refuseLateSockets(this, `${labelOf(route.method, route.url)}: `)
@@ -111,6 +112,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
       fastify.log.warn({ routes: early }, `Routes were registered before causeflowAuth had loaded: ${early.join(', ')}. They are guarded all the same, but cannot check signatures. Write await app.register(causeflowAuth) before them; the order is @fastify/cors, causeflowAuth, then everything with routes`)
     }
     await warmUp(registration, fastify)
+    seal()
   })
   fastify.addHook('onClose', () => registration.close())
 
@@ -249,6 +251,8 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
       const { plan } = record
       throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
     }
+    const fault = beginHandler(request)
+    if (fault !== null) throw refuse(fault, request, reply, record.plan)
     return handler.call(this, request, reply)
   }
 }
@@ -281,16 +285,23 @@ async function warmUp ({ owned }: Registration, fastify: FastifyInstance): Promi
   }))
 }
 
-function createApi (registration: Registration, records: readonly RouteRecord[]): CauseflowAuth {
-  const require = (rule: AuthRule): Guard => createGuard(rule, registration)
-  return {
+function createApi (registration: Registration, records: readonly RouteRecord[]): { api: CauseflowAuth, seal: () => void } {
+  let sealed = false
+  const require = (rule: AuthRule): Guard => createGuard(rule, registration, sealed)
+  markRequire(require)
+  // Made once, and at any time: `await app.causeflowAuth.jwt(request, reply)` in a request is no new guard for each.
+  const made = new Map<string, Guard>()
+  const ready = (name: 'jwt' | 'apiKey' | 'webhook'): Guard => {
+    const guard = made.get(name) ?? createGuard(auth[name](), registration)
+    made.set(name, guard)
+    return guard
+  }
+  const api: CauseflowAuth = {
     require,
-    get jwt () { return require(auth.jwt()) },
-    get apiKey () { return require(auth.apiKey()) },
-    get webhook () { return require(auth.webhook()) },
-    async authenticate (request, rule) {
-      return (await decideHere(rule, request, registration)).principal
-    },
+    get jwt () { return ready('jwt') },
+    get apiKey () { return ready('apiKey') },
+    get webhook () { return ready('webhook') },
+    authenticate: (request, rule) => authenticateHere(rule, request, registration),
     routes: () => records.map((record) => ({
       method: record.method,
       url: record.url,
@@ -301,6 +312,7 @@ function createApi (registration: Registration, records: readonly RouteRecord[])
       return registration.apiKeys
     }
   }
+  return { api, seal: () => { sealed = true } }
 }
 
 /** The plugin. `await app.register(causeflowAuth, options)`; a bare registration lets nobody in. */

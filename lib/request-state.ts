@@ -9,6 +9,8 @@ import type { Remembered } from './webhook/replay.js'
 
 export const kProved = Symbol('causeflow-auth.proved')
 export const kBody = Symbol('causeflow-auth.body')
+export const kGuardCalls = Symbol('causeflow-auth.guard-calls')
+export const kHandled = Symbol('causeflow-auth.handled')
 
 /**
  * What the plugin adds to a request. The symbols are no decorators: they come when they are needed, which costs less than a place in every
@@ -21,6 +23,20 @@ export interface RequestState {
   /** The plan whose rule is proved. */
   [kProved]: Plan | null
   [kBody]: BodyState | null
+  /** The guards that were called for this request. */
+  [kGuardCalls]: GuardCall[] | null
+  /** The config of the route, or not-found handler, whose handler has begun; noted only where guards exist. */
+  [kHandled]: object | null
+}
+
+/** One call of a guard. */
+export interface GuardCall {
+  /** The guard itself; null for `authenticate()`. */
+  readonly guard: object | null
+  settled: boolean
+  passed: boolean
+  /** Whether something waits for the result: a callback, or whoever has asked the promise for it. */
+  awaited: boolean
 }
 
 /** A body that is still to come, under a label of ours. */

@@ -64,6 +64,7 @@ for (const [words, fault] of Object.entries(faultsOf)) {
       app.post('/signed-later', { config: { auth: auth.webhook('slow') } }, handler)
       app.post('/body', { config: { auth: auth.jwt(), rawBody: true } }, handler)
       app.get('/auth', { preHandler: app.auth([jwt]) }, handler)
+      app.get('/awaited', { preHandler: async (request: FastifyRequest, reply: FastifyReply) => { await jwt(request, reply) } }, handler)
       await app.register(async (scope) => {
         for (const phase of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
           await scope.register(async (inner) => {
@@ -73,7 +74,7 @@ for (const [words, fault] of Object.entries(faultsOf)) {
         }
         scope.setNotFoundHandler({ preHandler: jwt }, handler)
       }, { prefix: '/scope' })
-      const urls = ['/early', '/route', '/deny', '/auth', '/scope/onRequest', '/scope/preParsing', '/scope/preValidation', '/scope/preHandler', '/scope/nothing']
+      const urls = ['/early', '/route', '/deny', '/auth', '/awaited', '/scope/onRequest', '/scope/preParsing', '/scope/preValidation', '/scope/preHandler', '/scope/nothing']
       for (const url of urls) {
         for (const headers of [{} as Record<string, string>, bearer()]) {
           t.ok(isRejected(await ask(app, { url, headers })), `${name} ${url}`)
@@ -104,7 +105,7 @@ t.test('an error handler that throws undefined leaves a rejection its status', a
   const app = await createApp(t, { auth: { default: auth.public() } })
   app.setErrorHandler(() => { throw nothing })
   app.get('/route', { config: { auth: auth.jwt() } }, async () => 'in')
-  app.get('/guard', { preHandler: app.causeflowAuth.jwt }, async () => 'in')
+  app.get('/guard', { preHandler: (request, reply) => app.causeflowAuth.jwt(request, reply) }, async () => 'in')
   for (const url of ['/route', '/guard']) t.equal((await app.inject(url)).statusCode, 401, url)
 })
 

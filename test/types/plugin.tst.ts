@@ -1,5 +1,7 @@
 import Fastify from 'fastify'
-import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandler, onRequestHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandler, preParsingHookHandler, preValidationHookHandler, onRequestHookHandler } from 'fastify'
+import type { FastifyAuthFunction } from '@fastify/auth'
+import type * as Https from 'node:https'
 import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { Type } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
@@ -88,6 +90,47 @@ describe('a guard', () => {
     app.get('/d', { preHandler: [guard, async (request: FastifyRequest, reply: FastifyReply) => { reply.header('x', request.id) }] }, handler)
     app.addHook('onRequest', guard)
     app.addHook('preHandler', guard)
+  })
+
+  test('is a hook of every phase, of @fastify/auth and of a scope, on every server', () => {
+    expect(guard).type.toBeAssignableTo<preParsingHookHandler>()
+    expect(guard).type.toBeAssignableTo<preValidationHookHandler>()
+    expect(guard).type.toBeAssignableTo<FastifyAuthFunction>()
+    app.addHook('preParsing', guard)
+    app.addHook('preValidation', guard)
+    app.get('/auth', { preHandler: app.auth([guard, [guard, app.causeflowAuth.jwt]], { relation: 'and' }) }, handler)
+    app.setNotFoundHandler({ preValidation: guard, preHandler: guard }, handler)
+    for (const secure of [Fastify({ https: {} }), Fastify<Https.Server>({ https: {} })]) {
+      secure.get('/', { onRequest: guard, preParsing: guard, preValidation: guard, preHandler: [guard] }, handler)
+      secure.addHook('onRequest', guard)
+      secure.addHook('preHandler', async (request, reply) => { await guard(request, reply) })
+    }
+    const http2 = Fastify<Http2SecureServer, Http2ServerRequest, Http2ServerResponse>({ http2: true, https: {} })
+    http2.get('/', { onRequest: guard, preParsing: guard, preValidation: guard, preHandler: [guard] }, handler)
+    http2.addHook('onRequest', guard)
+    http2.addHook('preParsing', guard)
+    http2.addHook('preHandler', async (request, reply) => { await guard(request, reply) })
+  })
+
+  test('is a promise without a callback, and nothing with one', () => {
+    app.addHook('preHandler', async (request, reply) => {
+      expect(guard(request, reply)).type.toBe<Promise<void>>()
+      await guard(request, reply)
+    })
+    app.addHook('preHandler', (request, reply) => guard(request, reply))
+    app.addHook('preHandler', (request, reply, done) => { expect(guard(request, reply, done)).type.toBe<void>() })
+    app.addHook('preParsing', (request, reply, payload, done) => { expect(guard(request, reply, payload, done)).type.toBe<void>() })
+    app.auth([async (request, reply) => { await guard(request, reply) }, (request, reply, done) => { guard(request, reply, done) }])
+    app.get<{ Params: { id: string }, Body: { name: string } }>('/:id', { preHandler: async (request, reply) => { await guard(request, reply) } }, handler)
+    app.withTypeProvider<TypeBoxTypeProvider>().get('/typebox', { preHandler: async (request, reply) => { await guard(request, reply) }, schema: { querystring: Type.Object({ page: Type.Number() }) } }, handler)
+  })
+
+  test('is not called without a request and a reply', () => {
+    expect(guard).type.not.toBeCallableWith()
+    expect(guard).type.not.toBeCallableWith(request)
+    expect(guard).type.not.toBeCallableWith(undefined, undefined)
+    expect(guard).type.not.toBeCallableWith(request.raw, {})
+    expect(guard).type.not.toBeCallableWith(() => {})
   })
 
   test('goes with the types of a route', () => {
