@@ -1,8 +1,8 @@
 /** Guards: hooks that carry a rule. A route that recognises one enforces it in onRequest; any other decides where it runs. */
-import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
-import { routeConfigOf } from './fastify-internals.js'
+import { contextOf, hooksBeforeHandler, hooksOf, routeConfigOf, type RouteContext } from './fastify-internals.js'
 import { Presentation } from './presentation.js'
 import { errorOf, report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
@@ -183,10 +183,28 @@ export function beginHandler (request: FastifyRequest): AuthError | null {
   state[kHandled] = routeConfigOf(request) ?? null
   const calls = state[kGuardCalls] ?? []
   if (calls.some(({ settled, awaited }) => !settled || !awaited)) return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-awaited')
+  const context = contextOf(request)
+  if (context === null) return null
+  for (const guard of guardsBefore(context)) {
+    if (guardRules.get(guard) === state[kProved]?.authRule) continue
+    if (!calls.some((call) => call.guard === guard && call.passed)) return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
+  }
   return null
 }
 
+const guardsByContext = new WeakMap<object, readonly object[]>()
+
+function guardsBefore (context: RouteContext): readonly object[] {
+  let guards = guardsByContext.get(context)
+  if (guards === undefined) {
+    guards = (hooksBeforeHandler(context) as object[]).filter((hook) => guardRules.has(hook))
+    guardsByContext.set(context, guards)
+  }
+  return guards
+}
+
 const hookNames = ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const
+const guardedPhases = new Set<string>(hookNames.slice(0, 4))
 const unfinished = new WeakMap<object, string>(Object.entries(auth).map(([name, builder]) => [builder, `auth.${name} is the builder of a rule. Write config: { auth: auth.${name}() }`]))
 
 /** Has `require` be recognized where it is written without a rule. */
@@ -202,6 +220,23 @@ export function refuseUnfinished (route: RouteOptions): void {
     for (const hook of [route[name]].flat()) {
       const problem = typeof hook === 'function' ? unfinished.get(hook) : undefined
       if (problem !== undefined) throw configError('route', `${labelOf(route.method, route.url)}, ${name}: ${problem}`)
+    }
+  }
+}
+
+/**
+ * Refuses guards in a scope's hooks that come after the handler, or have no request, and hooks that only make a guard. Does nothing where
+ * the hooks cannot be read: such a guard rejects when it runs. Throws AUTH_CONFIG_ROUTE.
+ */
+export function refuseMisplacedGuards (instance: FastifyInstance): void {
+  for (const { prefix, phases } of hooksOf(instance) ?? []) {
+    const where = (name: string): string => `addHook('${name}') in the scope ${prefix === '' ? '/' : prefix}`
+    for (const [name, hooks] of Object.entries(phases)) {
+      for (const hook of Array.isArray(hooks) ? hooks as object[] : []) {
+        const problem = unfinished.get(hook)
+        if (problem !== undefined) throw configError('route', `${where(name)}: ${problem}`)
+        if (guardRules.has(hook) && !guardedPhases.has(name)) throw configError('route', `${where(name)}: a guard there protects nothing, the handler has run by then. Use onRequest, preParsing, preValidation or preHandler`)
+      }
     }
   }
 }

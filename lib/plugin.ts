@@ -9,8 +9,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandle
 import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
-import { requestHooksOf, routeConfigOf } from './fastify-internals.js'
-import { authenticateHere, beginHandler, createGuard, markRequire, refuseUnfinished, type Guard } from './guard.js'
+import { contextOf, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, wrapContextHandler, type RouteContext } from './fastify-internals.js'
+import { authenticateHere, beginHandler, createGuard, markRequire, refuseMisplacedGuards, refuseUnfinished, type Guard } from './guard.js'
 import type { Principal } from './principal.js'
 import { challenge, refuse, reject } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
@@ -104,7 +104,9 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   fastify.addHook('onReady', async function () {
     refuseLateSockets(fastify)
     requireFirst()
+    refuseMisplacedGuards(fastify)
     for (const record of records) compileRecord(record)
+    for (const context of notFoundContextsOf(fastify)) guardNotFound(context)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
     }
@@ -129,6 +131,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     mayBeSkipped = requestHooksOf(fastify)?.flat().every((hook) => requestHooks.has(hook as object)) !== true
     if (mayBeSkipped) addUnparsedRefusal()
     if (mayBeSkipped || registration.verifiers.webhooks.size > 0) addUnprovedRefusal()
+    if (mayBeSkipped && early.length > 0) addUnhandledRefusal()
   })
   fastify.addHook('onRequest', decideFirst)
   fastify.addHook('onError', function causeflowAuthError (request, reply, error, done) {
@@ -176,6 +179,14 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     })
   }
 
+  /** The handler of an early route is wrapped at its first request, which is too late for one that has skipped all of the above. */
+  function addUnhandledRefusal (): void {
+    fastify.addHook('preHandler', function causeflowAuthUnhandled (request, reply, done) {
+      if (stateOf(request)[kProved]) return done()
+      refuseUndecided(request, reply, done)
+    })
+  }
+
   /** A hook that got before ours unseen could skip it. */
   function requireFirst (): void {
     if (mayBeSkipped) return
@@ -200,11 +211,32 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     }
     if (config?.url === undefined || registrationOf(request.server) !== registration) return null
     const plan = earlyPlans.get(config) ?? planEarly(config, registration)
+    if (!earlyPlans.has(config)) wrapEarly(contextOf(request))
     earlyPlans.set(config, plan)
     if (plan === 'preflight') return null
     // Each request its own error: an error handler may write on it.
     return isAuthError(plan) ? new AuthError(plan.code, plan.reason, { cause: plan.cause }) : plan
   }
+
+  /** Wraps the handler of an early route like those that `onRoute` has seen. */
+  function wrapEarly (context: RouteContext | null): void {
+    wrapContextHandler(context, (handler) => (request, reply) => {
+      const plan = stateOf(request)[kProved] ? null : planOf(request)
+      const fault = plan === null ? beginHandler(request) : isAuthError(plan) ? plan : undecided(request, plan)
+      if (fault !== null) throw refuse(fault, request, reply, null)
+      return handler(request, reply)
+    })
+    if (context !== null) guardNotFound(notFoundContextOf(context))
+  }
+}
+
+/** Has a not-found handler ask whether the guards before it were passed: `callNotFound()` runs its preHandler hooks alone. */
+function guardNotFound (context: RouteContext | null): void {
+  wrapContextHandler(context, (handler) => (request, reply) => {
+    const fault = beginHandler(request)
+    if (fault !== null) throw refuse(fault, request, reply, null)
+    return handler(request, reply)
+  })
 }
 
 function decorateRequest (fastify: FastifyInstance): void {
@@ -246,7 +278,14 @@ type Handler = RouteOptions['handler']
 
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
+  let alone = true
   return function causeflowAuthHandler (request, reply) {
+    if (alone) {
+      alone = false
+      // Fastify before 5.12 copies the context of the not-found handler for each route.
+      const context = contextOf(request)
+      if (context !== null) guardNotFound(notFoundContextOf(context))
+    }
     if (!stateOf(request)[kProved]) {
       const { plan } = record
       throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
