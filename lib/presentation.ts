@@ -8,6 +8,7 @@ import type { KeyVerifier } from './api-key/verify.js'
 import { haveStandIns, standInHeader, standInsOf } from './stand-in.js'
 import type { ApiKeyPrincipal, JwtPrincipal, Principal, PrincipalOf, Scheme, WebhookPrincipal } from './principal.js'
 import type { OpenedSignature, SignatureVerifier } from './webhook/verify.js'
+import type { VerifiedToken } from './jwt/token-cache.js'
 import type { TokenVerifier } from './jwt/verify.js'
 
 /** The verifiers of a registration and where its keys are looked for. */
@@ -23,7 +24,11 @@ export interface Verified { readonly opened: OpenedSignature, readonly principal
 
 const keyStart = 'cflo_'
 
-/** What one request presented. Made once a request; it reads headers and parses a token's form, and verifies nothing by itself. */
+/**
+ * What one request presented. Made once a request: it reads headers, parses a token and looks it up in memory. It verifies
+ * nothing, and calls no clock, key set, store or application code: the decision may end before it asks for a credential,
+ * and nobody would await what was started here.
+ */
 export class Presentation implements Presented {
   kinds = 0
   duplicate = false
@@ -32,7 +37,7 @@ export class Presentation implements Presented {
   #verified: Verified[] | null = null
   readonly #verifiers: Verifiers
   readonly request: FastifyRequest
-  #known: JwtPrincipal | Promise<JwtPrincipal> | null = null
+  #cached: VerifiedToken | null = null
   #token: UnverifiedToken | null = null
   #verifier: TokenVerifier | null = null
   #key: string | null = null
@@ -74,7 +79,8 @@ export class Presentation implements Presented {
 
   token (): JwtPrincipal | Promise<JwtPrincipal> {
     if (this.#standIns !== null) return standIn(this.#standIns, 'jwt')
-    return this.#known ?? (this.#verifier as TokenVerifier).verify(this.#token as UnverifiedToken)
+    const verifier = this.#verifier as TokenVerifier
+    return this.#cached === null ? verifier.verify(this.#token as UnverifiedToken) : verifier.confirm(this.#cached)
   }
 
   apiKey (): ApiKeyPrincipal | Promise<ApiKeyPrincipal> {
@@ -121,13 +127,9 @@ export class Presentation implements Presented {
     for (const verifier of this.#verifiers.tokens) {
       const bit = rule.issuerBits.get(verifier.name)
       if (bit === undefined) continue
-      try {
-        this.#known = verifier.recall(credential)
-      } catch (error) {
-        this.badToken = asRefusal(error)
-        return
-      }
-      if (this.#known !== null) {
+      this.#cached = verifier.fromCache(credential)
+      if (this.#cached !== null) {
+        this.#verifier = verifier
         this.kinds |= bit
         return
       }

@@ -15,6 +15,7 @@ import { checkConfirmation, checkRegistered, checkTimes, deadlineOf, expired } f
 import { checkRevocation } from './revocation.js'
 import type { RevocationCheck } from './revocation.js'
 import { createTokenCache } from './token-cache.js'
+import type { VerifiedToken } from './token-cache.js'
 import { readPem } from './verification-key.js'
 import type { VerificationKey } from './verification-key.js'
 
@@ -45,8 +46,16 @@ export interface TokenIssuerSettings {
 export interface TokenVerifier {
   readonly name: string
   readonly issuer: string
-  /** The principal of a token that was verified before; null where it is to be verified. Throws, or rejects with, an AuthError where it is no longer good. */
-  recall (token: string): JwtPrincipal | Promise<JwtPrincipal> | null
+  /**
+   * What is remembered of a token that was verified before; null where nothing is. It is not checked whether the token is
+   * still valid. A look-up in memory: no clock, key set or application code is called, so a caller may drop the result.
+   */
+  fromCache (token: string): VerifiedToken | null
+  /**
+   * The principal of a remembered token, after its expiry, its key and its revocation are checked again.
+   * Throws, or rejects with, an AuthError where it is no longer valid.
+   */
+  confirm (verified: VerifiedToken): JwtPrincipal | Promise<JwtPrincipal>
   /** The principal of a token. Throws, or rejects with, an AuthError. */
   verify (token: UnverifiedToken): JwtPrincipal | Promise<JwtPrincipal>
   /** Reads the issuer's keys, if there are none yet. Rejects with AUTH_KEY_SET_UNAVAILABLE. */
@@ -66,21 +75,28 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
   const headerSettings = { algorithms: settings.algorithms, types: (settings.claims.types ?? []).map(plainType), named: source.named }
   const cache = settings.tokenCache === null ? null : createTokenCache(settings.tokenCache.max)
 
-  return { name, issuer, recall, verify, warm: source.warm, close: source.close }
+  return { name, issuer, fromCache, confirm, verify, warm: source.warm, close: source.close }
 
-  function recall (token: string): JwtPrincipal | Promise<JwtPrincipal> | null {
-    const verified = cache?.get(token)
-    if (verified === undefined) return null
+  function fromCache (token: string): VerifiedToken | null {
+    return cache?.get(token) ?? null
+  }
+
+  function confirm (verified: VerifiedToken): JwtPrincipal | Promise<JwtPrincipal> {
     const now = clock()
-    if (now >= verified.deadline) {
-      cache?.delete(token)
+    // Written so that a clock that returns no number ends in a rejection.
+    if (!(now < verified.deadline)) {
+      cache?.delete(verified.token)
       throw expired()
     }
     const confirmed = source.confirm(verified.key, now)
-    if (confirmed === true) return admit(verified.principal)
-    if (confirmed !== false) return confirmed.then((stands) => stands ? admit(verified.principal) : verify(parseToken(token)))
+    if (typeof confirmed !== 'boolean') return confirmed.then((stands) => stands ? admit(verified.principal) : verifyAgain(verified))
+    return confirmed ? admit(verified.principal) : verifyAgain(verified)
+  }
+
+  /** The key of a remembered token is gone; another key may have taken its id. */
+  function verifyAgain ({ token }: VerifiedToken): JwtPrincipal | Promise<JwtPrincipal> {
     cache?.delete(token)
-    return null
+    return verify(parseToken(token))
   }
 
   function verify (token: UnverifiedToken): JwtPrincipal | Promise<JwtPrincipal> {

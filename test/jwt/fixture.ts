@@ -116,9 +116,15 @@ export async function outcome (work: () => unknown): Promise<unknown> {
   }
 }
 
-/** As the rim does: recall, and otherwise verify. */
+/** The principal of a token that is remembered; null where it is not. */
+export function recall (verifier: TokenVerifier, token: string): ReturnType<TokenVerifier['confirm']> | null {
+  const verified = verifier.fromCache(token)
+  return verified === null ? null : verifier.confirm(verified)
+}
+
+/** As a request does: from the cache, and verified otherwise. */
 export const present = (verifier: TokenVerifier, token: string): Promise<unknown> =>
-  outcome(() => verifier.recall(token) ?? verifier.verify(parseToken(token)))
+  outcome(() => recall(verifier, token) ?? verifier.verify(parseToken(token)))
 
 /** A server on this machine. */
 export async function listen (t: { teardown (work: () => void): unknown }, listener: RequestListener): Promise<{ url: string, requests: () => number }> {

@@ -6,7 +6,7 @@ import { causeflowClaims } from '../../lib/jwt/claims.js'
 import { clerkSession } from '../../lib/jwt/clerk.js'
 import type { TokenIssuerSettings } from '../../lib/jwt/verify.js'
 import type { JwtPrincipal } from '../../lib/principal.js'
-import { audience, claims, ec, ed25519, encode, header, issuer, jwkOf, lowOrderPoints, mint, outcome, pemOf, present, rsa, scripted, standingClock, start, verifierOf } from './fixture.js'
+import { audience, claims, ec, ed25519, encode, header, issuer, jwkOf, lowOrderPoints, mint, outcome, pemOf, present, recall, rsa, scripted, standingClock, start, verifierOf } from './fixture.js'
 import type { Json } from './fixture.js'
 
 const [pair, other] = [rsa(), rsa()]
@@ -29,9 +29,9 @@ const principal = (members: Json = {}): Json => ({
 t.test('a good token is its principal, synchronously while the key is held, and again from the cache', async (t) => {
   const { fetch, asked } = scripted(() => ({ keys: [jwkOf(pair)] }))
   const verifier = await verifierOf({}, { fetch })
-  t.equal(verifier.recall(token()), null)
+  t.equal(verifier.fromCache(token()), null)
   t.strictSame(await present(verifier, token()), principal())
-  t.strictSame(verifier.recall(token()), principal())
+  t.strictSame(recall(verifier, token()), principal())
   t.strictSame(verifier.verify(parseToken(token({ jti: '2' }))), principal({ claims: claims({ jti: '2' }) }))
   t.strictSame(asked, [`${issuer}/.well-known/jwks.json`])
   t.strictSame([verifier.name, verifier.issuer], ['default', issuer])
@@ -158,11 +158,11 @@ t.test('a token expires in the cache as it does outside, and errors are not reme
   t.equal(await present(verifier, early), 'AUTH_TOKEN_CLAIMS not-yet-valid')
   t.strictSame(await present(verifier, token()), principal())
   clock.tick(64.999)
-  t.strictSame(verifier.recall(token()), principal())
+  t.strictSame(recall(verifier, token()), principal())
   t.match(await present(verifier, early), { scheme: 'jwt' }, 'it was early only then')
   clock.tick(0.001)
   t.equal(await present(verifier, token()), 'AUTH_TOKEN_EXPIRED expired')
-  t.equal(verifier.recall(token()), null, 'it has left the cache')
+  t.equal(recall(verifier, token()), null, 'it has left the cache')
   t.equal(await present(verifier, token()), 'AUTH_TOKEN_EXPIRED expired')
 })
 
@@ -175,14 +175,14 @@ t.test('a cached token dies with the key that verified it', async (t) => {
   const first = token(long)
   const second = mint(header({ kid: 'k2' }), claims(long), other.privateKey)
   for (const one of [first, second]) t.match(await present(verifier, one), { subject: 'usr_1' })
-  const held = verifier.recall(second)
+  const held = recall(verifier, second)
   set = { keys: [jwkOf(other, { kid: 'k2' })] }
   clock.tick(600)
   t.equal(await present(verifier, first), 'AUTH_TOKEN_INVALID key-unknown', 'the request that reads the set again')
-  t.equal(verifier.recall(first), null)
-  t.equal(verifier.recall(second), held, 'the other key is the same still')
+  t.equal(recall(verifier, first), null)
+  t.equal(recall(verifier, second), held, 'the other key is the same still')
   clock.tick(600)
-  const recalled = verifier.recall(second)
+  const recalled = recall(verifier, second)
   t.ok(recalled instanceof Promise)
   t.equal(await recalled, held, 'it waits for the set and is not verified anew')
   set = { keys: [jwkOf(pair, { kid: 'k2' })] }
@@ -256,9 +256,9 @@ t.test('a forged token that shares all but its signature with a cached one is no
   await present(verifier, good)
   const forged = mint(header(), claims(), other.privateKey)
   t.equal(forged.slice(0, 200), good.slice(0, 200))
-  t.equal(verifier.recall(forged), null)
-  t.equal(verifier.recall(good.slice(0, -1)), null)
-  t.equal(verifier.recall(`${good} `), null)
+  t.equal(recall(verifier, forged), null)
+  t.equal(recall(verifier, good.slice(0, -1)), null)
+  t.equal(recall(verifier, `${good} `), null)
   t.equal(await present(verifier, forged), 'AUTH_TOKEN_INVALID signature')
 })
 
@@ -279,11 +279,11 @@ t.test('a cached token vouches for its whole text alone: with its signature, or 
       `.${good}`
     ]
     for (const one of others) {
-      t.equal(verifier.recall(one), null, one.slice(-60))
+      t.equal(recall(verifier, one), null, one.slice(-60))
       t.match(await present(verifier, one), /^AUTH_TOKEN_(?:INVALID|MALFORMED) /, one.slice(-60))
     }
-    for (const end of [signature, signature.slice(-43), `.${signature}`]) t.equal(verifier.recall(end), null, end)
-    t.ok(verifier.recall(good), 'and it is remembered still')
+    for (const end of [signature, signature.slice(-43), `.${signature}`]) t.equal(recall(verifier, end), null, end)
+    t.ok(recall(verifier, good), 'and it is remembered still')
   }
 })
 
@@ -291,10 +291,10 @@ t.test('the cache is bounded, and can be left out', async (t) => {
   const verifier = await verifierOf({ keys, tokenCache: { max: 2 } })
   const tokens = [1, 2, 3].map((jti) => token({ jti }))
   for (const one of tokens) await present(verifier, one)
-  t.strictSame(tokens.map((one) => verifier.recall(one) === null), [true, false, false])
+  t.strictSame(tokens.map((one) => recall(verifier, one) === null), [true, false, false])
   const without = await verifierOf({ keys, tokenCache: null })
   await present(without, token())
-  t.equal(without.recall(token()), null)
+  t.equal(recall(without, token()), null)
 })
 
 t.test('a principal that one request tries to change is the same for the next', async (t) => {
@@ -303,7 +303,7 @@ t.test('a principal that one request tries to change is the same for the next', 
   const seen = await present(verifier, deep) as any
   for (const change of [() => { seen.roles.push('owner') }, () => { seen.tenantId = 'ten_2' }, () => { seen.scopes.push('x') }, () => { seen.proofs.length = 0 }, () => { seen.claims.sub = 'x' }, () => { seen.claims.nested.list[0].x = 2 },
     () => { delete seen.claims.roles }, () => { Object.setPrototypeOf(seen, {}) }]) t.throws(change, TypeError)
-  t.strictSame(verifier.recall(deep), principal({ claims: claims({ nested: { list: [{ x: 1 }] } }) }))
+  t.strictSame(recall(verifier, deep), principal({ claims: claims({ nested: { list: [{ x: 1 }] } }) }))
 })
 
 t.test('a mapping\'s own arrays are not frozen', async (t) => {
@@ -311,7 +311,7 @@ t.test('a mapping\'s own arrays are not frozen', async (t) => {
   const verifier = await verifierOf({ keys, claims: { schema: Type.Object({}), principal: () => ({ tenantId: null, roles, scopes: roles, email: null }) } })
   await present(verifier, token())
   roles.push('owner')
-  t.match(verifier.recall(token()), { roles: ['admin'], scopes: ['admin'] })
+  t.match(recall(verifier, token()), { roles: ['admin'], scopes: ['admin'] })
 })
 
 t.test('a signed __proto__ changes nothing, not even for an application that merges claims', async (t) => {
@@ -371,13 +371,13 @@ t.test('a revocation check that answers at once keeps a request that is warm syn
   let answer: unknown = false
   const verifier = await verifierOf({ keys, isRevoked: () => answer as boolean })
   await present(verifier, token())
-  t.strictSame(verifier.recall(token()), principal())
+  t.strictSame(recall(verifier, token()), principal())
   for (const [other, reason] of [[true, 'revoked'], [{}, 'rejected'], [{ then: 5 }, 'rejected'], [null, 'rejected']] as const) {
     answer = other
     // Thrown, and not rejected: a promise here would be another answer.
     const thrown = (() => {
       try {
-        return verifier.recall(token())
+        return recall(verifier, token())
       } catch (error) {
         return error
       }
@@ -458,7 +458,7 @@ t.test('nothing of a token is in the error that refuses it', async (t) => {
   const verifier = await verifierOf({ keys, isRevoked: () => true })
   for (const bad of [token(), token({ exp: 1 }), mint(header(), claims(), other.privateKey), token({ roles: 7 }), token({}, { alg: 'none' })]) {
     try {
-      await (verifier.recall(bad) ?? verifier.verify(parseToken(bad)))
+      await (recall(verifier, bad) ?? verifier.verify(parseToken(bad)))
       t.fail('accepted')
     } catch (error) {
       const all = `${String(error)} ${String((error as Error).cause)} ${JSON.stringify(error, Object.getOwnPropertyNames(error))}`
