@@ -3,6 +3,9 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import t from 'tap'
 import causeflowAuth, { apiKeyRoutes, auth, MemoryApiKeyStore, signWebhook, type ApiKeyRoutesOptions } from '../lib/index.js'
 import { routeContract } from './api-key/route-contract.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 const secret = 'a secret of more than thirty-two bytes'
 const now = Date.parse('2026-01-01T00:00:00Z')

@@ -3,6 +3,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { AuthError, errorCatalogue, type AuthErrorCode } from '../lib/errors.js'
 import { causeflowErrorHandler, logRedactPaths, problemErrorHandler, type ErrorHandler } from '../lib/error-handlers.js'
 import { principalOf, type Proven } from '../lib/principal.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 const problemType = 'application/problem+json'
 const plainType = 'application/json; charset=utf-8'

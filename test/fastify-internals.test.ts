@@ -1,6 +1,9 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { requestHooksOf, routeConfigOf } from '../lib/fastify-internals.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.test('the hooks that would run before one that is added now are those of the instance and of the scopes within it, with what they inherit', async (t) => {
   const app = Fastify()

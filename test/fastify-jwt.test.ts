@@ -5,6 +5,9 @@ import t from 'tap'
 import { registerSignatureCheck } from '../lib/fastify-jwt.js'
 import type { SignatureCheck } from '../lib/jwt/verify.js'
 import { claims, header, mint, pemOf, rsa } from './jwt/fixture.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 const [pair, other] = [rsa(), rsa()]
 const good = mint(header(), claims(), pair.privateKey)

@@ -1,6 +1,9 @@
 import t from 'tap'
 import { auth, bindPrincipalToLog } from '../lib/index.js'
 import { bearer, createApp, createLog, issueKey, signed } from './fixtures/app.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.test('after the hook every line of a request says whose it is, Fastify\'s own last one included', async (t) => {
   const log = createLog()

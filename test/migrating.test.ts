@@ -8,6 +8,9 @@ import { pathToFileURL } from 'node:url'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import ts from 'typescript'
 import { bearer, createTestIssuer, type TestIssuer } from '../lib/testing/index.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 // The first import of each package takes its time on a busy machine.
 t.setTimeout(120_000)

@@ -9,6 +9,9 @@ import { MemoryApiKeyStore, apiKeyPattern, apiKeySecret, auth, causeflow, causef
 import { bearer, createTestIssuer, signedDelivery, type TestIssuer, type TestIssuerOptions } from '../lib/testing/index.js'
 import { ask, type Surroundings } from './cli/fixture.js'
 import { createLog } from './fixtures/app.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 const page = readFileSync(join(dirname(import.meta.dirname), 'docs/runbooks.md'), 'utf8')
 const minute = 60_000

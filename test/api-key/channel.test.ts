@@ -1,6 +1,9 @@
 import t from 'tap'
 import { createChannel, type Arrivals, type Transport } from '../../lib/api-key/channel.js'
 import { fakeTime, settle } from './fake-time.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 /** A channel over a transport that the test plays: each opening waits for its answer. */
 function channelUnderTest ({ random = 1 } = {}) {

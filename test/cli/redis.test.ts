@@ -12,6 +12,9 @@ import { tcpProxy } from '../fixtures/tcp-proxy.js'
 import { until } from '../postgres/open-store.js'
 import { ownClient, ownName, urlAt } from '../redis/clients.js'
 import { ask, invoke, now, type Surroundings } from './fixture.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(180_000)
 const skip = await redisMissing()

@@ -37,7 +37,9 @@ export async function startServer (t: Test, config: Omit<HardServerConfig, 'webh
   const ended = new Promise<{ code: number | null, begun: string[] }>((resolve) => child.on('close', (code) => resolve({ code, begun })))
   t.teardown(async () => {
     child.kill('SIGKILL')
-    await ended
+    const { code } = await ended
+    // Ended by a signal it has no code. An unhandled rejection or an exception that nobody caught ends it with one.
+    if (code !== null && code !== 0) throw new Error(`The server ended by itself with ${code}: ${written.join('').slice(-2000)}`)
   })
   const waiting = new Map<number, { resolve: (answer: never) => void, reject: (error: Error) => void }>()
   let listening: (port: number) => void

@@ -11,6 +11,9 @@ import { startServer, webhookSecret } from './fork.js'
 import { judge, type Journal } from './journal.js'
 import { long, quantile, scaled, table } from './scale.js'
 import { byKey, createClient, delivery, pause, timeUntil } from './traffic.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(120_000, 1_800_000))
 const promised = 250

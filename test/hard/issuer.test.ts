@@ -8,6 +8,9 @@ import { startServer } from './fork.js'
 import { Scanner } from './scanner.js'
 import { long, scaled } from './scale.js'
 import { byToken, createClient, pause, startTraffic, timeUntil, type Kind } from './traffic.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(150_000, 1_800_000))
 

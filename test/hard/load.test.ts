@@ -9,6 +9,9 @@ import { ownName } from '../redis/clients.js'
 import { startServer, webhookSecret } from './fork.js'
 import { long, scaled, table } from './scale.js'
 import { byKey, byToken, createClient, delivery, ingest, p, pause, startTraffic, timeUntil, type Answer, type Ask, type Kind } from './traffic.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(150_000, 3_600_000))
 

@@ -9,6 +9,9 @@ import { auth, createApiKey, MemoryReplayStore } from '../../lib/index.js'
 import { bearer, createTestIssuer } from '../../lib/testing/index.js'
 import { createApp, issueKey, now, signed, token, tokenSecret, webhookSecret } from '../fixtures/app.js'
 import { Counts, long, scaled, settledHeap, table } from './scale.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(150_000, 3_600_000))
 

@@ -12,6 +12,9 @@ import { startServer } from './fork.js'
 import { areClaims } from './references.js'
 import { Counts, long, scaled, seed, table } from './scale.js'
 import { byKey, byToken, createClient, pause, timeUntil } from './traffic.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(150_000, 1_800_000))
 const second = 1000

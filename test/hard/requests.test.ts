@@ -16,6 +16,8 @@ import { mutation, type Mutation } from './mutations.js'
 import { areClaims, bearerOf, keyOf } from './references.js'
 import { Counts, long, scaled, seed, settledHeap, table } from './scale.js'
 
+watchProcess(t)
+
 t.setTimeout(scaled(150_000, 3_600_000))
 
 /* What may be sent. */

@@ -15,6 +15,9 @@ import { sealingKey, startServer, webhookSecret } from './fork.js'
 import { Scanner } from './scanner.js'
 import { Counts, long, scaled, table } from './scale.js'
 import { byKey, byToken, createClient, delivery, ingest, pause, timeUntil, type Ask } from './traffic.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(150_000, 1_800_000))
 const rows: unknown[][] = []

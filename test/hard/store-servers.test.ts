@@ -15,6 +15,9 @@ import { startServer, webhookSecret, type HardServer } from './fork.js'
 import { long, scaled } from './scale.js'
 import { byKey, createClient, delivery, ingest, pause, startTraffic, timeUntil, type Ask, type Client, type Traffic } from './traffic.js'
 import { issue, watch, type Issued, type Revoked } from './watch.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(170_000, 1_800_000))
 const unavailable = 'AUTH_STORE_UNAVAILABLE'

@@ -13,6 +13,9 @@ import { Scanner } from './scanner.js'
 import { Counts, long, scaled } from './scale.js'
 import { byKey, createClient, delivery, ingest, p, pause, startTraffic, timeUntil, type Ask } from './traffic.js'
 import { issue, sweep, watch, type Revoked } from './watch.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(170_000, 1_800_000))
 

@@ -10,6 +10,9 @@ import { createFixedKey, createKeySet } from '../../lib/jwt/key-set.js'
 import type { VerificationKey } from '../../lib/jwt/verification-key.js'
 import { ec, jwkOf, listen, outcome, pemOf, rsa, scripted, standingClock, start } from './fixture.js'
 import type { Json } from './fixture.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const [a, b, c] = [rsa(), rsa(), rsa()]
 const times = { maxAge: 600, cooldown: 30, timeLimit: 5, staleFor: 3600 }

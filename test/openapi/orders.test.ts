@@ -6,6 +6,9 @@ import { auth, causeflowAuth } from '../../lib/index.js'
 import { withCauseflowOpenApi } from '../../lib/openapi/index.js'
 import { authOptions, type Teardown } from '../fixtures/app.js'
 import { documented, securities } from './fixture.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const answer = async (): Promise<string> => 'ok'
 

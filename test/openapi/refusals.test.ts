@@ -4,6 +4,9 @@ import { Type } from '@sinclair/typebox'
 import { auth, MemoryReplayStore } from '../../lib/index.js'
 import { bearer, createApp } from '../fixtures/app.js'
 import { documentedApp, documented, documentOf, type Documented, type Operation } from './fixture.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const answer = async (): Promise<object> => ({ id: 'a', secret: 'never sent' })
 const statuses = ({ paths }: Documented): Record<string, string[]> => Object.fromEntries(Object.entries(paths).flatMap(([url, path]) => Object.values(path).map(({ responses }) => [url, Object.keys(responses)])))

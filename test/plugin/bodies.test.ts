@@ -5,6 +5,8 @@ import { auth } from '../../lib/index.js'
 import { bearer, createApp, createLog, issueKey, refusalOf, refusals, signed, tokenSecret, watchProcess, webhookSecret } from '../fixtures/app.js'
 import { chunks, exchange, head, listen, open, readAnswer } from '../fixtures/socket.js'
 
+watchProcess(t)
+
 const hook = { config: { auth: auth.webhook() } }
 
 /** What a handler sees of a body. */

@@ -15,6 +15,8 @@ import fastifySwaggerUi from '@fastify/swagger-ui'
 import { MemoryApiKeyStore, auth, causeflowAuth, createApiKey, principalOf } from '../../lib/index.js'
 import { authOptions, bearer, createApp, issueKey, refusalOf, refusals, signed, watchProcess, type Teardown } from '../fixtures/app.js'
 
+watchProcess(t)
+
 const whoami = async (request: { principal: { scheme: string } | null }): Promise<object> => ({ scheme: request.principal?.scheme ?? null })
 const orders = ['before', 'after'] as const
 

@@ -5,6 +5,8 @@ import { apiKeyDigest, auth, createApiKey, MemoryApiKeyStore, type ApiKeyStore }
 import { bearer, createApp, issueKey, now, refusalOf, refusals, signed, token, tokenSecret, watchProcess } from '../fixtures/app.js'
 import { exchange, head, listen } from '../fixtures/socket.js'
 
+watchProcess(t)
+
 const badToken = (code: string): object => ({ status: 401, code, challenge: 'Bearer realm="causeflow", error="invalid_token"' })
 const part = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 

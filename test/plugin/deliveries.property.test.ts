@@ -5,6 +5,9 @@ import { auth, signWebhook } from '../../lib/index.js'
 import { createApp, now, type Teardown } from '../fixtures/app.js'
 import { exchange, listen } from '../fixtures/socket.js'
 import { deliveryBytes, signedDelivery, type SignedDelivery } from '../../lib/testing/index.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(120_000)
 const seed = 20_300_101

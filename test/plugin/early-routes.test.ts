@@ -2,6 +2,9 @@ import t from 'tap'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { auth, causeflowAuth, type CauseflowAuthOptions } from '../../lib/index.js'
 import { authOptions, bearer, createLog, refusalOf, refusals, signed, type Teardown } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const whoami = async (request: { principal: { scheme: string } | null }): Promise<object> => ({ scheme: request.principal?.scheme ?? null })
 

@@ -2,6 +2,9 @@ import t from 'tap'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { auth, causeflowAuth, principalOf, type Guard } from '../../lib/index.js'
 import { authOptions, bearer, createApp, issueKey, refusalOf, refusals, signed, token, tokenSecret } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const whoami = async (request: { principal: { scheme: string } | null }): Promise<object> => ({ scheme: request.principal?.scheme ?? null })
 

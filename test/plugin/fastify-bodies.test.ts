@@ -4,6 +4,9 @@ import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerO
 import { auth, causeflowAuth } from '../../lib/index.js'
 import { authOptions, type Teardown } from '../fixtures/app.js'
 import { chunks, exchange, head, listen } from '../fixtures/socket.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 interface Setup { fastify?: FastifyServerOptions, build?: (app: FastifyInstance) => unknown }
 

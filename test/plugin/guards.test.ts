@@ -3,6 +3,9 @@ import fastifyAuth from '@fastify/auth'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { auth, causeflowAuth } from '../../lib/index.js'
 import { bearer, createApp, createLog, issueKey, refusalOf, refusals, signed, token } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const whoami = async (request: { principal: { scheme: string } | null }): Promise<object> => ({ scheme: request.principal?.scheme ?? null })
 

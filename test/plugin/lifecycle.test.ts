@@ -7,6 +7,8 @@ import { auth, causeflowAuth } from '../../lib/index.js'
 import { authOptions, bearer, createApp, createLog, signed, watchProcess, webhookSecret } from '../fixtures/app.js'
 import { exchange, head, listen, open } from '../fixtures/socket.js'
 
+watchProcess(t)
+
 t.test('an application that is ready, and neither listens nor is closed, lets its process end', async (t) => {
   const script = `
     import Fastify from 'fastify'

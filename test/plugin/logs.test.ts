@@ -3,6 +3,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { apiKeySecret, auth, causeflowErrorHandler, MemoryApiKeyStore, problemErrorHandler, type ApiKeyStore } from '../../lib/index.js'
 import { bearer, createApp, createLog, issueKey, now, signed, token, tokenSecret, watchProcess, webhookSecret } from '../fixtures/app.js'
 
+watchProcess(t)
+
 const handlers = { 'Fastify\'s': null, causeflowErrorHandler: causeflowErrorHandler(), problemErrorHandler: problemErrorHandler() }
 
 for (const [title, handler] of Object.entries(handlers)) {

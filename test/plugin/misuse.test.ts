@@ -3,6 +3,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { auth, causeflowAuth, MemoryApiKeyStore, type AuthRule } from '../../lib/index.js'
 import { apiKeySecret } from '../../lib/index.js'
 import { authOptions, createApp } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const handler = async (): Promise<object> => ({})
 

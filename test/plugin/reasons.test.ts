@@ -6,6 +6,9 @@ import Fastify from 'fastify'
 import { auth, causeflowAuth, clerk } from '../../lib/index.js'
 import { bearer, createTestIssuer } from '../../lib/testing/index.js'
 import { createLog } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const page = readFileSync(new URL('../../docs/tokens.md', import.meta.url), 'utf8')
 const documented = new Map<string, string>(page.split('\n').filter((line) => line.startsWith('| `AUTH_')).flatMap((line) => {

@@ -4,6 +4,8 @@ import { apiKeySecret, auth, causeflow, github, MemoryReplayStore, standardWebho
 import { createApp, createLog, issueKey, now, refusalOf, signed, watchProcess, webhookSecret, type AppSetup, type Teardown } from '../fixtures/app.js'
 import { exchange, head, listen, open } from '../fixtures/socket.js'
 
+watchProcess(t)
+
 const replayed = { status: 409, code: 'AUTH_DELIVERY_REPLAYED', challenge: undefined }
 
 type Answer = Awaited<ReturnType<FastifyInstance['inject']>>

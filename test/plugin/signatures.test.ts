@@ -7,6 +7,8 @@ import { apiKeySecret, auth, causeflow, github, hashedSecret, MemoryApiKeyStore,
 import { createApp, issueKey, now, refusalOf, refusals, signed, watchProcess, webhookSecret, type AppSetup, type Teardown } from '../fixtures/app.js'
 import { exchange, head, listen } from '../fixtures/socket.js'
 
+watchProcess(t)
+
 const body = '{"event":"incident.created"}'
 
 /** An application with one signed route whose handler counts. */

@@ -3,6 +3,9 @@ import t from 'tap'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { Hash, Hmac } from 'node:crypto'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 // Before anything of the plugin is loaded: its modules take these names from node:crypto.
 const crypto = createRequire(import.meta.url)('node:crypto') as Record<string, (...values: never[]) => unknown>

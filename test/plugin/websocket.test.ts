@@ -9,6 +9,9 @@ import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { WebSocket } from 'ws'
 import { auth, causeflowAuth } from '../../lib/index.js'
 import { authOptions, bearer, type Teardown } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(60_000)
 

@@ -6,6 +6,9 @@ import { auth, causeflowAuth } from '../../lib/index.js'
 import { PostgresApiKeyStore } from '../../lib/postgres/index.js'
 import { until } from './open-store.js'
 import { postgresPrograms, privateCluster } from './private-cluster.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const programs = postgresPrograms()
 t.setTimeout(120_000)

@@ -7,6 +7,9 @@ import { github } from '../../lib/webhook/schemes/github.js'
 import { slack } from '../../lib/webhook/schemes/slack.js'
 import { standardWebhooks } from '../../lib/webhook/schemes/standard-webhooks.js'
 import { verifyWebhook } from '../../lib/webhook/sign.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const base = { url: '/hooks?x=1', body: { event: 'é' }, secret: 'AAAA' }
 const verdict = ({ payload, headers }: SignedDelivery, scheme = slack()): string => {

@@ -2,6 +2,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import causeflowAuth, { auth, MemoryApiKeyStore, principalOf } from '../../lib/index.js'
 import { injectAs } from '../../lib/testing/inject-as.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 async function build (): Promise<FastifyInstance> {
   const app = Fastify()

@@ -8,6 +8,9 @@ import { causeflow } from '../../lib/webhook/schemes/causeflow.js'
 import { slack } from '../../lib/webhook/schemes/slack.js'
 import { standardWebhooks } from '../../lib/webhook/schemes/standard-webhooks.js'
 import { verifyWebhook } from '../../lib/webhook/sign.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const event = { event: 'incident.created', timestamp: '2026-01-01T00:00:00.000Z', tenantId: 'ten_1', data: { incidentId: 'inc_1' } }
 const start = Date.UTC(2026, 0, 1)

@@ -6,6 +6,9 @@ import { promisify } from 'node:util'
 import { auth } from '../../lib/index.js'
 import { createApp, webhookSecret } from '../fixtures/app.js'
 import { listen } from '../fixtures/socket.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const page = readFileSync(new URL('../../docs/webhooks.md', import.meta.url), 'utf8')
 const blockOf = (language: string): string => new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(page)?.[1] ?? ''

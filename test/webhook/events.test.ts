@@ -1,6 +1,9 @@
 import t from 'tap'
 import Fastify from 'fastify'
 import { isWebhookEventName, parseWebhookEvent, WebhookEnvelopeSchema, webhookEventNames } from '../../lib/webhook/events.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 const event = { event: 'incident.created', timestamp: '2026-01-01T00:00:00.000Z', tenantId: 'ten_1', data: { incidentId: 'inc_1', severity: 3 } }
 

@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyRequest } from 'fastify'
 import { bodyFormOf, createLabels, hasBody, mediaTypeOf, Relabelled } from '../../lib/webhook/raw-body.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 type RawBody = typeof import('../../lib/webhook/raw-body.js')
 

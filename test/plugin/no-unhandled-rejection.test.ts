@@ -1,0 +1,67 @@
+// A request must not end the process: whatever a request starts is awaited on every path.
+import t from 'tap'
+import { auth } from '../../lib/index.js'
+import { bearer, createApp, refusalOf, tokenSecret, watchProcess } from '../fixtures/app.js'
+import { claims, header, jwkOf, listen as listenTo, mint, rsa } from '../jwt/fixture.js'
+
+watchProcess(t)
+
+const ambiguous = { status: 400, code: 'AUTH_CREDENTIAL_AMBIGUOUS' }
+
+/** Turns of the event loop: an unhandled rejection is reported at the end of its own. */
+async function turns (): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+t.test('a cached token of a revoked session next to two API keys is 400 and does not end the process', async (t) => {
+  const faults = watchProcess(t)
+  const answers: Record<string, () => unknown> = {
+    revoked: async () => true,
+    'revoked at once': () => true,
+    throws: () => { throw new Error('down') },
+    rejects: async () => await Promise.reject(new Error('down')),
+    'rejects with undefined': async () => await Promise.reject(), // eslint-disable-line prefer-promise-reject-errors -- the attack
+    'never answers': async () => await new Promise(() => {})
+  }
+  for (const [title, answer] of Object.entries(answers)) {
+    let isRevoked: () => unknown = () => false
+    let calls = 0
+    const app = await createApp(t, { auth: { jwt: { issuer: 'causeflow', audience: false, secret: tokenSecret, isRevoked: (() => { calls++; return isRevoked() }) as never } } })
+    app.get('/', { config: { auth: auth.any(auth.jwt(), auth.apiKey()) } }, async () => 'ok')
+    t.equal((await app.inject({ url: '/', headers: bearer() })).statusCode, 200, 'cached')
+    isRevoked = answer
+    for (const keys of ['a, b', 'cflo_a,cflo_b']) {
+      t.match(refusalOf(await app.inject({ url: '/', headers: { ...bearer(), 'x-api-key': keys } })), ambiguous, title)
+    }
+    await turns()
+    t.strictSame(faults, [], title)
+    t.equal(calls, 1, 'the request is rejected before the token is looked at')
+  }
+})
+
+t.test('a cached token whose key the issuer has removed next to two API keys is 400 and does not end the process', async (t) => {
+  const faults = watchProcess(t)
+  const pair = rsa()
+  const second = rsa()
+  let set: unknown
+  let status = 200
+  const { url, requests } = await listenTo(t, (_request, response) => { response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(set)) })
+  for (const [title, later] of Object.entries({ rotated: { keys: [jwkOf(second, { kid: 'k2' })] }, 'the same key id': { keys: [jwkOf(second)] }, 'no keys': { keys: [] }, unreachable: null })) {
+    let time = Date.now()
+    status = 200
+    set = { keys: [jwkOf(pair)] }
+    const app = await createApp(t, { auth: { clock: () => time, jwt: { issuer: url, audience: false, keySet: { maxAge: 600, cooldown: 1, staleFor: 0 } } } })
+    app.get('/', { config: { auth: auth.any(auth.jwt(), auth.apiKey()) } }, async () => 'ok')
+    const headers = { authorization: `Bearer ${mint(header(), claims({ iss: url, exp: time / 1000 + 86_400 }), pair.privateKey)}` }
+    t.equal((await app.inject({ url: '/', headers })).statusCode, 200, 'cached')
+    if (later === null) status = 500
+    else set = later
+    time += 601_000
+    const before = requests()
+    t.match(refusalOf(await app.inject({ url: '/', headers: { ...headers, 'x-api-key': 'a, b' } })), ambiguous, title)
+    await turns()
+    t.equal(requests(), before, 'the issuer is not asked for a request that is rejected anyway')
+    t.not((await app.inject({ url: '/', headers })).statusCode, 200, 'and the token alone is rejected')
+    t.strictSame(faults, [], title)
+  }
+})
