@@ -9,8 +9,7 @@ import type { Registration } from './registration.js'
  * knows no scopes: in a scope without a prefix of its own nothing is listed.
  */
 export function earlyRoutes (instance: FastifyInstance): string[] {
-  const isRoot = typeof (Object.getPrototypeOf(instance) as { addHook?: unknown } | null)?.addHook !== 'function'
-  if (!isRoot && instance.prefix === '') return []
+  if (!canListRoutes(instance)) return []
   const path: string[] = []
   const found = new Set<string>()
   // The printed tree is the only public list of routes: one line a node, four columns a level, the node's part of the path, its methods.
@@ -26,6 +25,12 @@ export function earlyRoutes (instance: FastifyInstance): string[] {
     found.add(`${methods.replaceAll(', ', '|')} ${url}`)
   }
   return [...found]
+}
+
+/** Whether the router can say which routes belong to an instance: to the root, or to a scope with a prefix of its own. */
+export function canListRoutes (instance: FastifyInstance): boolean {
+  const isRoot = typeof (Object.getPrototypeOf(instance) as { addHook?: unknown } | null)?.addHook !== 'function'
+  return isRoot || instance.prefix !== ''
 }
 
 /** What to do with the requests of an early route: decide them, refuse them all, or let a preflight through. */

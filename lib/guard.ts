@@ -4,6 +4,7 @@ import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
 import { contextOf, hooksBeforeHandler, hooksOf, routeConfigOf, type RouteContext } from './fastify-internals.js'
 import { Presentation } from './presentation.js'
+import { recordDecision } from './recheck.js'
 import { errorOf, report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
 import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, stateOf, type GuardCall } from './request-state.js'
@@ -92,7 +93,9 @@ async function pass (rule: AuthRule, registration: Registration, request: Fastif
     if (isLate(request, given)) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'late')
     if (isDecided(request, rule)) return
     const proof = await decideHere(rule, request, registration)
-    acceptGuard(request, proof, (registrationOf(request.server) ?? registration).settings.tenant !== null)
+    const innermost = registrationOf(request.server) ?? registration
+    acceptGuard(request, proof, innermost.settings.tenant !== null)
+    if (proof.principal !== null) recordDecision(request, innermost, () => pass(rule, registration, request, given))
   } catch (error) {
     // Without its challenge on the reply: in a composition that tries one guard after the other, the next may let the request in.
     throw report(error, request, null)

@@ -6,12 +6,13 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
-import { earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
+import { canListRoutes, earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { contextOf, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, wrapContextHandler, type RouteContext } from './fastify-internals.js'
 import { authenticateHere, beginHandler, createGuard, markRequire, refuseMisplacedGuards, refuseUnfinished, type Guard } from './guard.js'
 import type { Principal } from './principal.js'
+import { mayTakeBody, recheckDecisions, wasNotRechecked } from './recheck.js'
 import { challenge, refuse, reject } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { decideRequest, type Done } from './request-decision.js'
@@ -97,6 +98,8 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
+    const inValidation = [route.preValidation ?? []].flat()
+    if (mayTakeBody(route.method) && !inValidation.includes(recheckDecisions)) route.preValidation = [recheckDecisions, ...inValidation]
     if (record.options.config?.rawBody === true) route.preValidation = [restoreContentType, ...[route.preValidation ?? []].flat()]
     addLabels(this, registration, record.declared)
   })
@@ -132,6 +135,8 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (mayBeSkipped) addUnparsedRefusal()
     if (mayBeSkipped || registration.verifiers.webhooks.size > 0) addUnprovedRefusal()
     if (mayBeSkipped && early.length > 0) addUnhandledRefusal()
+    // An early route cannot be given a hook of its own any more.
+    if (parent === null && (early.length > 0 || !canListRoutes(fastify))) fastify.addHook('preValidation', recheckDecisions)
   })
   fastify.addHook('onRequest', decideFirst)
   fastify.addHook('onError', function causeflowAuthError (request, reply, error, done) {
@@ -279,6 +284,7 @@ type Handler = RouteOptions['handler']
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   let alone = true
+  const rechecks = mayTakeBody(record.method)
   return function causeflowAuthHandler (request, reply) {
     if (alone) {
       alone = false
@@ -292,6 +298,7 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
     }
     const fault = beginHandler(request)
     if (fault !== null) throw refuse(fault, request, reply, record.plan)
+    if (rechecks && wasNotRechecked(request)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
     return handler.call(this, request, reply)
   }
 }

@@ -67,6 +67,13 @@ export class Presentation implements Presented {
     }
   }
 
+  /** Makes it ready for a second decision, at which a token that was verified at the first comes out of the cache. */
+  renew (): void {
+    this.#verified = null
+    const token = this.#token?.raw ?? this.#cached?.token
+    if (token !== undefined) this.#cached = (this.#verifier as TokenVerifier).fromCache(token) ?? this.#cached
+  }
+
   /** The signatures that verified, for the memory of deliveries. */
   get verified (): Verified[] {
     this.#verified ??= []

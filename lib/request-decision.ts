@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { decide, type Pending, type Proof } from './decide.js'
 import { Presentation } from './presentation.js'
+import { decideRouteAgain, decisionTime, expectsBody, recordDecision } from './recheck.js'
 import { decisionStart, errorOf, publishDecision, refuse, reject, settle } from './refusal.js'
 import { accept } from './request-state.js'
 import { awaitBody } from './signed-body.js'
@@ -46,8 +47,11 @@ function decideLater (decided: Promise<Proof | Pending>, presentation: Presentat
 }
 
 function keepDecision (decided: Proof | Pending, presentation: Presentation, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): void {
-  if (decided.pending) return awaitBody(request, reply, plan, { pending: decided, presentation })
+  if (decided.pending) return awaitBody(request, reply, plan, { pending: decided, presentation, decidedAt: decisionTime(plan.registration) })
   accept(request, plan, decided)
+  if (decided.principal !== null && expectsBody(request)) {
+    recordDecision(request, plan.registration, () => decideRouteAgain(plan, presentation, request, reply))
+  }
   publishDecision(plan, null, decided.principal, started)
   if (plan.rawBody && hasBody(request)) awaitBody(request, reply, plan, null)
 }

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { joinProofs, kProofs, type Principal, type Proved } from './principal.js'
 import type { Pending, Proof } from './decide.js'
 import type { Plan } from './route.js'
+import type { Registration } from './registration.js'
 import type { Presentation } from './presentation.js'
 import type { Relabelled } from './webhook/raw-body.js'
 import type { Remembered } from './webhook/replay.js'
@@ -11,6 +12,7 @@ export const kProved = Symbol('causeflow-auth.proved')
 export const kBody = Symbol('causeflow-auth.body')
 export const kGuardCalls = Symbol('causeflow-auth.guard-calls')
 export const kHandled = Symbol('causeflow-auth.handled')
+export const kDecisions = Symbol('causeflow-auth.decisions')
 
 /**
  * What the plugin adds to a request. The symbols are no decorators: they come when they are needed, which costs less than a place in every
@@ -27,6 +29,8 @@ export interface RequestState {
   [kGuardCalls]: GuardCall[] | null
   /** The config of the route, or not-found handler, whose handler has begun; noted only where guards exist. */
   [kHandled]: object | null
+  /** The decisions that were made while the body was still to come. */
+  [kDecisions]: readonly Decision[] | null
 }
 
 /** One call of a guard. */
@@ -39,12 +43,21 @@ export interface GuardCall {
   awaited: boolean
 }
 
+/** A decision that lets a request in before its body has arrived. */
+export interface Decision {
+  readonly registration: Registration
+  /** Milliseconds, by the clock of the registration. */
+  readonly decidedAt: number
+  again (): void | Promise<void>
+}
+
 /** A body that is still to come, under a label of ours. */
 export interface BodyState {
   readonly plan: Plan
   readonly reply: FastifyReply
   readonly relabelled: Relabelled
-  readonly signature: { readonly pending: Pending, readonly presentation: Presentation } | null
+  /** `decidedAt`: milliseconds, by the clock of the plan's registration. */
+  readonly signature: { readonly pending: Pending, readonly presentation: Presentation, readonly decidedAt: number } | null
   /** The bytes were read to the end and refused, so the connection may live on. */
   failed: boolean
   /** The delivery in the replay store, to be released if its handler fails. */

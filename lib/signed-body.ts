@@ -1,6 +1,7 @@
 /** What happens to a body whose bytes are wanted: verified before it is parsed, and its delivery remembered. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from './errors.js'
+import { isOld, openAgain } from './recheck.js'
 import { decisionStart, errorOf, publishDecision, refuse, settle } from './refusal.js'
 import { accept, kBody, stateOf, type BodyState } from './request-state.js'
 import { Relabelled } from './webhook/raw-body.js'
@@ -32,7 +33,7 @@ export function parseLabelled (parseJson: JsonParser, request: FastifyRequest, b
   const started = decisionStart()
   let concluded: Proof | Promise<Proof>
   try {
-    concluded = conclude(body, request, body.signature, bytes)
+    concluded = concludeInTime(body, request, body.signature, bytes)
     if (!(concluded instanceof Promise)) acceptSigned(concluded, body, request, started)
   } catch (error) {
     return fail(error, body, request, started, done)
@@ -92,6 +93,14 @@ function releaseIfUnanswered (body: BodyState, request: FastifyRequest): void {
     raw.off('close', onClose)
     if (raw.statusCode >= 500) release(body, request)
   })
+}
+
+/** Where the body has come late, its credentials and its secrets are asked for again: they may have been revoked or replaced meanwhile. */
+function concludeInTime (body: BodyState, request: FastifyRequest, signature: NonNullable<BodyState['signature']>, bytes: Buffer): Proof | Promise<Proof> {
+  if (!isOld(signature.decidedAt, body.plan.registration)) return conclude(body, request, signature, bytes)
+  const again = openAgain(body.plan, signature.presentation)
+  if (!(again instanceof Promise)) return conclude(body, request, { ...signature, pending: again }, bytes)
+  return again.then((pending) => conclude(body, request, { ...signature, pending }, bytes))
 }
 
 /** Verifies the signature and the conditions behind it, then remembers the delivery: one that is refused leaves no trace. */
