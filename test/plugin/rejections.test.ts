@@ -6,6 +6,7 @@ import { channel } from 'node:diagnostics_channel'
 import { setImmediate } from 'node:timers/promises'
 import { auth } from '../../lib/index.js'
 import { bearer, createApp, signed, tokenSecret, watchProcess } from '../fixtures/app.js'
+import { expectFaults } from '../fixtures/process-watch.js'
 
 const nothing: unknown = undefined
 const thrown: Record<string, unknown> = { undefined, null: null, false: false, 'an empty string': '', zero: 0, 'an error': new Error('of the application'), 'an error of status 200': Object.assign(new Error('fine'), { statusCode: 200 }) }
@@ -110,7 +111,7 @@ t.test('an error handler that throws undefined leaves a rejection its status', a
 })
 
 t.test('a subscriber that throws changes no decision, and Node raises its error in the process', async (t) => {
-  const faults = watchProcess(t)
+  const faults = expectFaults(t)
   const fault = new Error('of a subscriber')
   const subscriber = (): never => { throw fault }
   const decisions = channel('causeflow-auth:decision')
