@@ -7,6 +7,7 @@ import { AuthError } from './errors.js'
 import type { Branch, CompiledRule, Kind, Step } from './compiled-rule.js'
 import type { ApiKeyPrincipal, JwtPrincipal, Principal, WebhookPrincipal } from './principal.js'
 import type { Selection } from './selection.js'
+import { TimeLimitError, withinTimeLimit, type Timers } from './webhook/time-limit.js'
 
 /** What a request presented, of the kinds that the rule mentions. */
 export interface Presented {
@@ -14,6 +15,8 @@ export interface Presented {
   readonly params: unknown
   /** Handed to checks; nothing else looks into it. */
   readonly request: unknown
+  /** For the time limit of checks. */
+  readonly timers: Timers
   /** The bits of the kinds presented. */
   readonly kinds: number
   /** Two credentials of one kind that the rule takes. */
@@ -232,8 +235,11 @@ function membershipFault (step: Extract<Step, { type: 'roles' | 'scopes' }>, pri
     : new AuthError('AUTH_SCOPE_REQUIRED', 'scope', { schemes: [principal.scheme], scopes: step.values, principal })
 }
 
+/** Milliseconds that a check may take. */
+const checkTimeLimit = 2000
+
 /** Whether a check passes. Only `true` does: a forgotten return or a truthy object is no consent. */
-function ask (step: Extract<Step, { type: 'check' }>, principal: Principal, { request }: Presented): boolean | Promise<boolean> {
+function ask (step: Extract<Step, { type: 'check' }>, principal: Principal, { request, timers }: Presented): boolean | Promise<boolean> {
   let answer: unknown
   try {
     answer = step.check.check(principal, request)
@@ -241,7 +247,12 @@ function ask (step: Extract<Step, { type: 'check' }>, principal: Principal, { re
   } catch (cause) {
     throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause })
   }
-  return Promise.resolve(answer).then((value) => value === true, (cause: unknown) => { throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause }) })
+  // Through a promise of our own: an object with a `then` of the application's may throw when it is called.
+  return withinTimeLimit(Promise.resolve(answer), checkTimeLimit, timers).then((value) => value === true, (cause: unknown) => {
+    // A check that does not answer depends on something that failed, as a store does; one that throws is at fault itself.
+    if (cause instanceof TimeLimitError) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'time-limit', { cause })
+    throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause })
+  })
 }
 
 function agree (branch: Branch, subjects: readonly number[], evidence: Evidence): boolean {

@@ -10,6 +10,7 @@ import type { ApiKeyPrincipal, JwtPrincipal, Principal, PrincipalOf, Scheme, Web
 import type { OpenedSignature, SignatureVerifier } from './webhook/verify.js'
 import type { VerifiedToken } from './jwt/token-cache.js'
 import type { TokenVerifier } from './jwt/verify.js'
+import type { Timers } from './webhook/time-limit.js'
 
 /** The verifiers of a registration and where its keys are looked for. */
 export interface Verifiers {
@@ -17,6 +18,7 @@ export interface Verifiers {
   readonly keys: KeyVerifier | null
   readonly keySource: { readonly header: string, readonly bearer: boolean, readonly query: string | null } | null
   readonly webhooks: ReadonlyMap<string, SignatureVerifier<FastifyRequest>>
+  readonly timers: Timers
 }
 
 /** A signature that verified, and whom it proved. */
@@ -78,6 +80,10 @@ export class Presentation implements Presented {
   get verified (): Verified[] {
     this.#verified ??= []
     return this.#verified
+  }
+
+  get timers (): Timers {
+    return this.#verifiers.timers
   }
 
   get params (): unknown {

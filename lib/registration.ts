@@ -81,7 +81,7 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
     settings,
     given,
     labels: parent?.labels ?? createLabels(`causeflow-${randomBytes(16).toString('hex')}`),
-    verifiers: { tokens, keys, keySource: apiKey, webhooks },
+    verifiers: { tokens, keys, keySource: apiKey, webhooks, timers: globalThis },
     apiKeys,
     defaultRule: settings.default ?? (tokens.length > 0 ? auth.jwt() : auth.deny()),
     bare: settings.default === null && tokens.length === 0,

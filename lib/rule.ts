@@ -2,7 +2,7 @@
 import { configError } from './errors.js'
 import type { PrincipalOf, Role, Scheme, Scope } from './principal.js'
 
-/** A condition of the application's own. Only the answer `true` passes; a throw refuses with AUTH_RULE_UNDECIDABLE. */
+/** A condition of the application's own. Only the answer `true` passes; a throw rejects with AUTH_RULE_UNDECIDABLE, no answer within 2 seconds with AUTH_STORE_UNAVAILABLE. */
 export type Check<S extends Scheme = Scheme, R = any> = ( // eslint-disable-line @typescript-eslint/no-explicit-any -- the request type is the application's (its own generics)
   principal: PrincipalOf<S>, request: R) => boolean | Promise<boolean>
 

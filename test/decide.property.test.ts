@@ -354,6 +354,7 @@ function present (rule: CompiledRule, { token, key, signatures, params, later }:
   return {
     params,
     request: null,
+    timers: globalThis,
     kinds: (token === null ? 0 : rule.issuerBits.get(token.issuer) ?? 0) | (key === null ? 0 : rule.keyBit) |
       rule.webhookKinds.reduce((bits, kind) => kind.headers.some((header) => signatures[header] !== undefined) ? bits | kind.bit : bits, 0),
     duplicate: (token?.twice === true && takesTokens) || (key?.twice === true && rule.keyBit !== 0),

@@ -4,6 +4,8 @@ import { urlParams } from '../lib/url-params.js'
 import { decide, type Presented } from '../lib/decide.js'
 import { AuthError } from '../lib/errors.js'
 import { auth, nodeOf, type AuthRule } from '../lib/rule.js'
+import { fakeTime, settle as settled } from './api-key/fake-time.js'
+import type { Timers } from '../lib/webhook/time-limit.js'
 import type { ApiKeyPrincipal, JwtPrincipal, Principal, WebhookPrincipal } from '../lib/principal.js'
 
 const body = Buffer.from('{}')
@@ -42,6 +44,7 @@ interface Request {
   params?: Record<string, unknown> | null
   /** Verifiers that answer at once, or later. */
   later?: boolean
+  timers?: Timers
 }
 
 interface Trace { steps: string[], proved: Array<Principal | null>, request: unknown }
@@ -64,6 +67,7 @@ function present (rule: CompiledRule, request: Request, trace: Trace): Presented
   return {
     params: 'params' in request ? request.params : {},
     request: trace.request,
+    timers: request.timers ?? globalThis,
     kinds,
     duplicate: request.duplicate ?? false,
     badToken: request.badToken ?? null,
@@ -554,6 +558,36 @@ t.test('a check that throws or rejects, anything, is undecidable and tries no ot
     t.strictSame(await refusal(auth.webhook().check('faulty', fault as () => boolean), { webhooks: { [signature]: delivery() } }), undecidable)
     t.strictSame(await refusal(auth.all(auth.apiKey().check('faulty', fault as () => boolean), auth.webhook()), { apiKey: key(), webhooks: { [signature]: delivery() } }), undecidable)
   }
+})
+
+t.test('a check that does not answer within 2 seconds is unavailable, and what it answers later counts for nothing', async (t) => {
+  const unavailable = { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit', challenge: null }
+  const late: Record<string, (settle: { resolve (value: boolean): void, reject (cause: unknown): void }) => void> = {
+    nothing: () => {},
+    true: ({ resolve }) => { resolve(true) },
+    'a rejection': ({ reject }) => { reject(new Error('late')) }
+  }
+  for (const [title, answerLate] of Object.entries(late)) {
+    for (const [name, of] of Object.entries({ before: auth.jwt, after: auth.webhook })) {
+      const time = fakeTime()
+      const asked: Array<Parameters<typeof answerLate>[0]> = []
+      const rule = (of() as ReturnType<typeof auth.jwt>).check('silent', () => new Promise((resolve, reject) => { asked.push({ resolve, reject }) }))
+      const answer = refusal(rule, { jwt: token(), webhooks: name === 'after' ? { [signature]: delivery() } : {}, timers: time.timers as Timers })
+      while (asked.length === 0) await settled()
+      time.pass(1999)
+      await settled()
+      t.equal(time.waiting(), 1, 'it is waited for')
+      t.equal(time.holding(), 0, 'and keeps no process alive')
+      time.pass(1)
+      t.strictSame(await answer, unavailable, `${name} the body, ${title}`)
+      answerLate(asked[0]!)
+      await settled()
+    }
+  }
+  const time = fakeTime()
+  t.ok(await principalOf(auth.jwt().check('quick', async () => true), { jwt: token(), timers: time.timers as Timers }))
+  t.equal(time.waiting(), 0, 'the timer of one that answers ends with it')
+  t.ok(await principalOf(auth.jwt().check('synchronous', () => true), { jwt: token(), timers: { setTimeout: () => { throw new Error('no timer is needed') }, clearTimeout: () => {} } }))
 })
 
 t.test('what a check has thrown is the cause, for logs', async (t) => {

@@ -63,7 +63,7 @@ t.test('building the credentials of a request calls no clock, timer, network, st
     ['default', createSignatureVerifier<FastifyRequest>({ name: 'default', scheme: spiedObject('scheme', causeflow()), secret, replay }, { clock, timers })],
     ['github', createSignatureVerifier<FastifyRequest>({ name: 'github', scheme: spiedObject('scheme', github()), secret, replay }, { clock, timers })]
   ])
-  const verifiers: Verifiers = { tokens, keys, keySource: { header: 'x-api-key', bearer: true, query: 'key' }, webhooks }
+  const verifiers: Verifiers = { tokens, keys, keySource: { header: 'x-api-key', bearer: true, query: 'key' }, webhooks, timers }
   const offer: Offer = {
     issuers: ['default', 'other'],
     apiKeys: true,

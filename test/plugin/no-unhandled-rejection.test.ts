@@ -1,4 +1,5 @@
 // A request must not end the process: whatever a request starts is awaited on every path.
+import { mock } from 'node:test'
 import t from 'tap'
 import { auth } from '../../lib/index.js'
 import { bearer, createApp, refusalOf, tokenSecret, watchProcess } from '../fixtures/app.js'
@@ -64,4 +65,28 @@ t.test('a cached token whose key the issuer has removed next to two API keys is 
     t.not((await app.inject({ url: '/', headers })).statusCode, 200, 'and the token alone is rejected')
     t.strictSame(faults, [], title)
   }
+})
+
+t.test('a check that never answers is 503 after 2 seconds, and what it rejects with later does not end the process', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  const app = await createApp(t)
+  let asked = (): void => {}
+  let rejectLate = (): void => {}
+  app.get('/', {
+    config: {
+      auth: auth.jwt().check('silent', () => new Promise((_resolve, reject) => {
+        rejectLate = () => { reject(new Error('late')) }
+        asked()
+      }))
+    }
+  }, async () => 'reached')
+  const isAsked = new Promise<void>((resolve) => { asked = resolve })
+  const answer = app.inject({ url: '/', headers: bearer() })
+  await isAsked
+  mock.timers.tick(2000)
+  const { statusCode, headers, body } = await answer
+  t.match({ statusCode, headers, code: (JSON.parse(body) as { code: string }).code }, { statusCode: 503, headers: { 'retry-after': '5' }, code: 'AUTH_STORE_UNAVAILABLE' })
+  rejectLate()
+  await turns()
 })
