@@ -1,6 +1,6 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
-import { requestHooksOf, routeConfigOf } from '../lib/fastify-internals.js'
+import { contextOf, hooksBeforeHandler, hooksOf, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, wrapContextHandler, type RouteContext } from '../lib/fastify-internals.js'
 import { watchProcess } from './fixtures/process-watch.js'
 
 watchProcess(t)
@@ -52,4 +52,59 @@ t.test('the config of a request\'s route is the one that routeOptions names', as
   for (const url of ['/a', '/b', '/c']) t.equal((await app.inject(url)).body, 'true', url)
   const config = {}
   t.equal(routeConfigOf({ routeOptions: { config } } as unknown as FastifyRequest), config, 'a request of another copy of Fastify has it under another symbol')
+})
+
+t.test('the hooks of every phase of an instance and of the scopes within it are listed with the prefix of their routes', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const [send, inner] = [async () => {}, async () => {}]
+  app.addHook('onSend', send)
+  await app.register(async (scope) => { scope.addHook('onTimeout', inner) }, { prefix: '/v1' })
+  await app.ready()
+  t.match(hooksOf(app), [{ prefix: '', phases: { onSend: [send], onTimeout: [] } }, { prefix: '/v1', phases: { onSend: [send], onTimeout: [inner] } }])
+})
+
+t.test('the context of a request has the hooks before its handler, and is replaced by callNotFound()', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const names = (request: FastifyRequest): string[] => hooksBeforeHandler(contextOf(request) as RouteContext).map((hook) => (hook as { name: string }).name)
+  app.addHook('onRequest', async function first () {})
+  app.addHook('onSend', async function last () {})
+  app.get('/', { preHandler: [async function second () {}] }, async (request) => names(request))
+  app.get('/asks', (_request, reply) => { reply.callNotFound() })
+  app.setNotFoundHandler({ preValidation: async function third () {} }, async (request) => names(request))
+  t.strictSame((await app.inject('/')).json(), ['bound first', 'bound second'])
+  for (const url of ['/nothing', '/asks']) t.match((await app.inject(url)).json(), ['bound first', /third/], url)
+  t.equal(contextOf({} as FastifyRequest), null, 'nor where it is elsewhere')
+  t.strictSame(hooksBeforeHandler({}), [])
+})
+
+t.test('the handler of a context is wrapped once, of a route and of each not-found handler', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let calls = 0
+  const wrap = (context: RouteContext | null): void => {
+    wrapContextHandler(context, (handler) => (request, reply) => { calls++; return handler(request, reply) })
+  }
+  app.setNotFoundHandler(async () => 'outer')
+  app.addHook('onRequest', async (request) => {
+    wrap(contextOf(request))
+    wrap(notFoundContextOf(contextOf(request) as RouteContext))
+  })
+  app.get('/', async () => 'route')
+  app.get('/asks', (_request, reply) => { reply.callNotFound() })
+  await app.register(async (scope) => { scope.setNotFoundHandler(async () => 'inner') }, { prefix: '/v1' })
+  await app.ready()
+  const contexts = notFoundContextsOf(app)
+  t.equal(contexts.length, 2)
+  for (const context of [...contexts, ...contexts]) wrap(context)
+  for (const [url, text, wraps] of [['/', 'route', 1], ['/', 'route', 1], ['/nothing', 'outer', 1], ['/v1/nothing', 'inner', 1], ['/asks', 'outer', 2]] as const) {
+    calls = 0
+    t.equal((await app.inject(url)).body, text, url)
+    t.equal(calls, wraps, url)
+  }
+  wrap(null)
+  wrap({})
+  t.strictSame(notFoundContextsOf(Object.create(null) as FastifyInstance), [])
+  t.equal(notFoundContextOf({}), null)
 })
