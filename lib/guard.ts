@@ -178,15 +178,15 @@ function warn (error: Error, request: FastifyRequest): void {
 
 /**
  * Notes that a handler begins. Null where every guard that stands before it has let the request in; otherwise the rejection: a hook that
- * throws undefined ends its phase and skips the guards behind it, and a guard that nothing waits for has not decided.
+ * throws undefined ends its phase and skips the guards behind it, and a guard that nothing waits for has not decided. The guards are read
+ * from the context.
  */
-export function beginHandler (request: FastifyRequest): AuthError | null {
+export function beginHandler (request: FastifyRequest, context = contextOf(request)): AuthError | null {
   if (!guardsExist) return null
   const state = stateOf(request)
   state[kHandled] = routeConfigOf(request) ?? null
   const calls = state[kGuardCalls] ?? []
   if (calls.some(({ settled, awaited }) => !settled || !awaited)) return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-awaited')
-  const context = contextOf(request)
   if (context === null) return null
   for (const guard of guardsBefore(context)) {
     if (guardRules.get(guard) === state[kProved]?.authRule) continue

@@ -109,7 +109,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     requireFirst()
     refuseMisplacedGuards(fastify)
     for (const record of records) compileRecord(record)
-    for (const context of notFoundContextsOf(fastify)) guardNotFound(context)
+    guardNotFoundHandlers(fastify)
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
     }
@@ -235,13 +235,33 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   }
 }
 
-/** Has a not-found handler ask whether the guards before it were passed: `callNotFound()` runs its preHandler hooks alone. */
+/** The not-found context of each handler before it was wrapped; null where several share one, as Fastify's own. */
+const notFoundContexts = new WeakMap<object, RouteContext | null>()
+
+/**
+ * Has a not-found handler ask whether the guards before it were passed: `callNotFound()` runs its preHandler hooks alone. Older versions of
+ * Fastify copy the context for each route, with the handler and perhaps without the hooks, so the guards are those of the original.
+ */
 function guardNotFound (context: RouteContext | null): void {
-  wrapContextHandler(context, (handler) => (request, reply) => {
-    const fault = beginHandler(request)
-    if (fault !== null) throw refuse(fault, request, reply, null)
-    return handler(request, reply)
+  wrapContextHandler(context, (handler) => {
+    const origin = notFoundContexts.get(handler) ?? undefined
+    return (request, reply) => {
+      const fault = beginHandler(request, origin)
+      if (fault !== null) throw refuse(fault, request, reply, null)
+      return handler(request, reply)
+    }
   })
+}
+
+function guardNotFoundHandlers (fastify: FastifyInstance): void {
+  const contexts = notFoundContextsOf(fastify)
+  for (const context of contexts) {
+    const { handler } = context
+    if (typeof handler !== 'function') continue
+    const known = notFoundContexts.get(handler)
+    notFoundContexts.set(handler, known === undefined || known === context ? context : null)
+  }
+  for (const context of contexts) guardNotFound(context)
 }
 
 function decorateRequest (fastify: FastifyInstance): void {
@@ -288,7 +308,6 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   return function causeflowAuthHandler (request, reply) {
     if (alone) {
       alone = false
-      // Fastify before 5.12 copies the context of the not-found handler for each route.
       const context = contextOf(request)
       if (context !== null) guardNotFound(notFoundContextOf(context))
     }

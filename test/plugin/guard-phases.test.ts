@@ -1,7 +1,7 @@
 /** Guards where they can protect nothing, and guards that something in front of them has skipped. */
 import t from 'tap'
 import fastifyAuth from '@fastify/auth'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
@@ -182,7 +182,19 @@ t.test('a guard on a not-found handler that an earlier hook has skipped keeps it
   }
 })
 
+/** Whether this version of Fastify runs the hooks of a not-found handler that was set after the route: older ones copy their list before. */
+async function runsLaterHooks (): Promise<boolean> {
+  const app = Fastify()
+  let ran = false
+  app.get('/', (_request, reply) => { reply.callNotFound() })
+  app.setNotFoundHandler({ preHandler: async () => { ran = true } }, async () => 'nothing')
+  await app.inject('/')
+  await app.close()
+  return ran
+}
+
 t.test('callNotFound(), which runs the preHandler hooks alone, does not lead past a guard', async (t) => {
+  const later = await runsLaterHooks()
   for (const phase of ['preValidation', 'preHandler'] as const) {
     for (const when of ['late', 'early'] as const) {
       let reached = 0
@@ -190,10 +202,11 @@ t.test('callNotFound(), which runs the preHandler hooks alone, does not lead pas
       const app = await createApp(t, { auth: { default: auth.public() }, before: (app) => { if (when === 'early') routes(app) } })
       if (when === 'late') routes(app)
       app.setNotFoundHandler({ [phase]: app.causeflowAuth.jwt }, async () => { reached++; return 'content' })
-      t.strictSame(refusalOf(await app.inject('/asks')), phase === 'preHandler' ? refusals.noToken : refusals.undecidable, `${phase} ${when}`)
+      const asked = phase === 'preHandler' && later
+      t.strictSame(refusalOf(await app.inject('/asks')), asked ? refusals.noToken : refusals.undecidable, `${phase} ${when}`)
       t.equal(reached, 0)
       const answer = await app.inject({ url: '/asks', headers: bearer() })
-      t.equal(answer.body === 'content', phase === 'preHandler', `${phase} ${when}: ${answer.body}`)
+      t.equal(answer.body === 'content', asked, `${phase} ${when}: ${answer.body}`)
     }
   }
 })
