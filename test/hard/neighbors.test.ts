@@ -4,8 +4,9 @@
  */
 import t from 'tap'
 import pg from 'pg'
+import { fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createApiKey } from '../../lib/index.js'
+import { join } from 'node:path'
 import { postgres, postgresMissing } from '../fixtures/services.js'
 import { tcpProxy } from '../fixtures/tcp-proxy.js'
 import { ownSchema } from '../postgres/open-store.js'
@@ -33,7 +34,7 @@ t.test('invented keys before a database 6 ms away leave a customer whose key is 
   for (const line of [poolLine, listenerLine]) line.delay(away)
   const customer = await issue(server)
   const doomed = await issue(server)
-  const [client, flood] = [createClient(t), createClient(t, 5_000)]
+  const client = createClient(t)
   const ask = (key: string): Promise<{ status: number }> => client(server.port, byKey(key))
   for (let round = 0; round < 20; round++) await ask(customer.plaintextKey)
 
@@ -52,36 +53,28 @@ t.test('invented keys before a database 6 ms away leave a customer whose key is 
   }
   const quiet = await customerFor(scaled(1_500, 20_000))
 
-  const outsiders = new Counts<number>()
-  const outside = { on: true, sent: 0, inFlight: 0 }
-  const began = performance.now()
-  const flooded = (async () => {
-    while (outside.on) {
-      // Not more than 600 at once: what a slow machine has not sent is not sent later.
-      for (const due = Math.min(outside.sent + 600 - outside.inFlight, (performance.now() - began) / 1000 * perSecond); outside.sent < due; outside.sent++) {
-        outside.inFlight++
-        flood(server.port, byKey(createApiKey().key)).then(({ status }) => { outsiders.add(status); outside.inFlight-- })
-      }
-      await pause(5)
-    }
-    while (outside.inFlight > 0) await pause(5)
-  })()
+  const flood = fork(join(import.meta.dirname, 'flood.ts'), [`${server.port}`, `${perSecond}`], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  t.teardown(() => flood.kill('SIGKILL'))
+  await timeUntil(async () => poolLine.open >= 5)
   await pause(1_000)
   const during = await customerFor(scaled(4_000, 60_000))
   const asked = performance.now()
   t.equal(await server.order('revoke', { tenantId: 'ten_A', keyId: doomed.keyId }).catch((error: Error) => error.message), 'revoked', 'a key can be revoked meanwhile')
   const revoking = performance.now() - asked
-  outside.on = false
-  await flooded
+  const outsiders = await new Promise<Record<string, number>>((resolve, reject) => {
+    flood.once('message', (statuses) => { resolve(statuses as Record<string, number>) }).once('exit', (code) => { reject(new Error(`The flood ended with ${code}`)) })
+    flood.send('end')
+  })
 
   table(t, `A customer whose key is cached, ${perSecond} invented keys a second`, ['while', 'p50 ms', 'p99 ms', 'statuses', 'to revoke ms', 'outsiders'], [
     ['quiet', quiet.p50, quiet.p99, `${quiet.statuses}`, '', ''],
-    ['flooded', during.p50, during.p99, `${during.statuses}`, revoking, `${outsiders}`]
+    ['flooded', during.p50, during.p99, `${during.statuses}`, revoking, JSON.stringify(outsiders)]
   ])
   t.ok(during.statuses.get(200) >= 0.95 * during.statuses.total(), `the customer is served: ${during.statuses}`)
-  t.ok(during.p50 < 100, `p50 of ${during.p50.toFixed(1)} ms`)
+  // On a quiet machine it is 1 ms.
+  t.ok(during.p50 < 500, `p50 of ${during.p50.toFixed(1)} ms`)
   t.ok(revoking < 2_000, `to revoke took ${revoking.toFixed(0)} ms`)
-  t.strictSame(outsiders.entries().map(([status]) => status).filter((status) => status !== 401 && status !== 503), [], 'outsiders get 401 or 503')
+  t.strictSame(Object.keys(outsiders).filter((status) => status !== '401' && status !== '503'), [], 'outsiders get 401 or 503')
 })
 
 t.test('a role of the database without rights that sends notifications without end leaves a customer whose key is cached fast', { skip }, async (t) => {
