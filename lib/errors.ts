@@ -64,7 +64,7 @@ export const reasons = [
   // keys
   'checksum', 'environment', 'unknown',
   // signatures
-  'digest', 'secret-absent', 'body-absent', 'timestamp', 'stale', 'replayed', 'content-encoding',
+  'digest', 'secret-absent', 'body-absent', 'timestamp', 'stale', 'replayed', 'in-progress', 'content-encoding',
   // principals
   'role', 'scope', 'tenant-absent', 'tenant-other', 'tenant-parameter', 'check', 'denied', 'scheme',
   // ours and the issuer's
@@ -112,7 +112,7 @@ export class AuthError extends Error {
     this.reason = reason
     // Not enumerable: loggers print what is, and these are for the answer.
     Object.defineProperty(this, 'challenge', { value: challengeOf(entry, options) })
-    Object.defineProperty(this, 'retryAfter', { value: entry.status === 503 ? options.retryAfter ?? 5 : null })
+    Object.defineProperty(this, 'retryAfter', { value: retryAfterOf(entry, options) })
     Object.defineProperty(this, 'principal', { value: options.principal ?? null })
   }
 }
@@ -172,8 +172,15 @@ export function challengeHeader ({ code, challenge }: Pick<AuthError, 'code' | '
 
 /** The value of `Retry-After`, whole seconds from 1 to a day; null where there is none. */
 export function retryAfterHeader ({ code, retryAfter }: Pick<AuthError, 'code' | 'retryAfter'>): string | null {
-  if (catalogue[code].status !== 503) return null
-  return String(typeof retryAfter === 'number' && retryAfter <= maxRetryAfter ? Math.max(1, Math.ceil(retryAfter)) : 5)
+  const { status } = catalogue[code]
+  const seconds = typeof retryAfter === 'number' && retryAfter <= maxRetryAfter ? retryAfter : retryAfterOf({ status }, {})
+  return seconds === null || (status !== 503 && status !== 409) ? null : String(Math.max(1, Math.ceil(seconds)))
+}
+
+function retryAfterOf ({ status }: Pick<Entry, 'status'>, { retryAfter }: AuthErrorOptions): number | null {
+  if (status === 503) return retryAfter ?? 5
+  // A delivery that is in progress may be tried again, one that is done may not.
+  return status === 409 ? retryAfter ?? null : null
 }
 
 /** The faults of configuration: thrown at registration or when the app gets ready, never for a request. */

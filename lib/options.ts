@@ -260,7 +260,7 @@ function readWebhook (options: WebhookOptions, at: string): Settings['webhook'][
     name: isName,
     scheme: [(value) => isObject(value) && isListOf(value.headers, isText) && isFunction(value.read) && isFunction(value.sign), 'a signature scheme, for example causeflow() or github()'],
     secret: [(value) => isSecret(value) || isListOf(value, isSecret) || isFunction(value), 'a non-empty secret (a string or bytes), a list of them, or a function that finds them', 'required'],
-    replay: [(value) => isObject(value) && isFunction(value.remember) && isFunction(value.forget), 'a ReplayStore, for example new MemoryReplayStore()']
+    replay: [(value) => isObject(value) && isFunction(value.begin) && isFunction(value.finish) && isFunction(value.release), 'a ReplayStore (begin, finish and release), for example new MemoryReplayStore()']
   })
   if ((options.secret as unknown) === apiKeySecret) throw bad(at, 'has apiKeySecret itself as its secret. Call it: secret: apiKeySecret()')
   // Node knows headers by their lower-case names: any other would never be found.

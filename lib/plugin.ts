@@ -19,7 +19,7 @@ import { decideRequest, type Done } from './request-decision.js'
 import { kBody, kProved, stateOf } from './request-state.js'
 import { kRoute, labelOf, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
 import { auth, type AuthRule } from './rule.js'
-import { parseLabelled, release, type JsonParser, type ParserDone } from './signed-body.js'
+import { parseLabelled, startHandler, type JsonParser, type ParserDone } from './signed-body.js'
 import type { ApiKeys } from './api-key/manage.js'
 import type { CauseflowAuthOptions } from './options.js'
 
@@ -147,10 +147,19 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
       body.relabelled.restore()
       // Fastify closes after a parser's error, for the client might go on sending. Here nothing is left to send.
       if (body.failed && livesOn(request)) reply.removeHeader('connection')
-      release(body, request)
+      body.handling?.failing(error)
     }
     done()
   })
+
+  // Only where deliveries are remembered: no other application pays for the hook.
+  if (registration.settings.webhook.some(({ replay }) => replay !== null)) {
+    fastify.addHook('onSend', function causeflowAuthSend (request, _reply, payload, done) {
+      const body = stateOf(request)[kBody]
+      if (body?.plan.registration === registration) body.handling?.sending(payload)
+      done(null, payload)
+    })
+  }
 
   /**
    * Behind us @fastify/websocket would hand our handler a socket in place of a request, and leave the connection of each upgrade that
@@ -311,14 +320,16 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
       const context = contextOf(request)
       if (context !== null) guardNotFound(notFoundContextOf(context))
     }
-    if (!stateOf(request)[kProved]) {
+    const state = stateOf(request)
+    if (!state[kProved]) {
       const { plan } = record
       throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
     }
     const fault = beginHandler(request)
     if (fault !== null) throw refuse(fault, request, reply, record.plan)
     if (rechecks && wasNotRechecked(request)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
-    return handler.call(this, request, reply)
+    if (!state[kBody]?.signature) return handler.call(this, request, reply)
+    return startHandler(request, reply, () => handler.call(this, request, reply))
   }
 }
 

@@ -1,12 +1,12 @@
 /** What was decided for a request, kept on the request itself. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { DeliveryHandling } from './delivery-handling.js'
 import { joinProofs, kProofs, type Principal, type Proved } from './principal.js'
 import type { Pending, Proof } from './decide.js'
 import type { Plan } from './route.js'
 import type { Registration } from './registration.js'
 import type { Presentation } from './presentation.js'
 import type { Relabelled } from './webhook/raw-body.js'
-import type { Remembered } from './webhook/replay.js'
 
 export const kProved = Symbol('causeflow-auth.proved')
 export const kBody = Symbol('causeflow-auth.body')
@@ -60,8 +60,8 @@ export interface BodyState {
   readonly signature: { readonly pending: Pending, readonly presentation: Presentation, readonly decidedAt: number } | null
   /** The bytes were read to the end and refused, so the connection may live on. */
   failed: boolean
-  /** The delivery in the replay store, to be released if its handler fails. */
-  remembered: readonly Remembered[]
+  /** The delivery's claim in the replay store; null where there is none. */
+  handling: DeliveryHandling | null
 }
 
 export function stateOf (request: FastifyRequest): RequestState {

@@ -1,5 +1,6 @@
 /** What happens to a body whose bytes are wanted: verified before it is parsed, and its delivery remembered. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { DeliveryHandling, giveUp, isGone } from './delivery-handling.js'
 import { AuthError } from './errors.js'
 import { isOld, openAgain } from './recheck.js'
 import { decisionStart, errorOf, publishDecision, refuse, settle } from './refusal.js'
@@ -8,7 +9,7 @@ import { Relabelled } from './webhook/raw-body.js'
 import type { Plan } from './route.js'
 import type { Verified } from './presentation.js'
 import type { Proof } from './decide.js'
-import type { Remembered } from './webhook/replay.js'
+import { releaseAll, type ClaimedDelivery } from './webhook/replay.js'
 
 export type ParserDone = (error: Error | null, body?: unknown) => void
 /** Fastify's own parser takes the bytes as well as a string, whatever its type says. */
@@ -17,7 +18,7 @@ export type JsonParser = (request: FastifyRequest, body: Buffer, done: ParserDon
 /** Has the body of a request come to our parser. */
 export function awaitBody (request: FastifyRequest, reply: FastifyReply, plan: Plan, signature: BodyState['signature']): void {
   const relabelled = new Relabelled(request, plan.registration.labels, plan.declared)
-  stateOf(request)[kBody] = { plan, reply, relabelled, signature, failed: false, remembered: [] }
+  stateOf(request)[kBody] = { plan, reply, relabelled, signature, failed: false, handling: null }
 }
 
 /** The parser behind our labels. It never throws: in a buffer parser of Fastify before 5.12.8 that would end the process. */
@@ -68,31 +69,12 @@ function acceptSigned (proof: Proof, body: BodyState, request: FastifyRequest, s
   publishDecision(body.plan, null, proof.principal, started)
 }
 
-/** Lets deliveries come again whose handler failed. */
-export function release (body: BodyState, request: FastifyRequest): void {
-  const { remembered } = body
-  body.remembered = []
-  const report = (failure: AuthError | null): void => {
-    if (failure !== null) request.log.error({ err: failure }, 'a failed delivery could not be released: sent again, it will be answered 409')
-  }
-  for (const delivery of remembered) {
-    const answer = delivery.forget()
-    if (answer instanceof Promise) answer.then(report, report)
-    else report(answer)
-  }
-}
-
-/** Releases deliveries that were answered with a 5xx, or not at all because the sender had gone. Errors that are thrown have been seen to before. */
-function releaseIfUnanswered (body: BodyState, request: FastifyRequest): void {
-  const { raw } = body.reply
-  if (raw.destroyed) return release(body, request)
-  const onClose = (): void => { release(body, request) }
-  raw.once('close', onClose)
-  // Not writableFinished: of a response that is no socket's, as those of inject(), it is never true.
-  raw.once('finish', () => {
-    raw.off('close', onClose)
-    if (raw.statusCode >= 500) release(body, request)
-  })
+/** Starts the handler of a route. One of a delivery is not started for a sender that has left. */
+export function startHandler (request: FastifyRequest, reply: FastifyReply, handler: () => unknown): unknown {
+  const body = stateOf(request)[kBody] ?? null
+  if (body === null || body.signature === null) return handler()
+  if (body.handling !== null) return body.handling.run(handler)
+  return isGone(reply) ? giveUp(request, reply) : handler()
 }
 
 /** Where the body has come late, its credentials and its secrets are asked for again: they may have been revoked or replaced meanwhile. */
@@ -103,26 +85,33 @@ function concludeInTime (body: BodyState, request: FastifyRequest, signature: No
   return again.then((pending) => conclude(body, request, { ...signature, pending }, bytes))
 }
 
-/** Verifies the signature and the conditions behind it, then remembers the delivery: one that is refused leaves no trace. */
+/** Verifies the signature and the conditions behind it, then claims the delivery: one that is refused leaves no trace. */
 function conclude (body: BodyState, request: FastifyRequest, { pending, presentation }: NonNullable<BodyState['signature']>, bytes: Buffer): Proof | Promise<Proof> {
   const proof = pending.conclude(bytes)
   return proof instanceof Promise ? proof.then((later) => remember(later)) : remember(proof)
 
-  function remember (proved: Proof, index = 0): Proof | Promise<Proof> {
+  function remember (proved: Proof, index = 0, claims: readonly ClaimedDelivery[] = []): Proof | Promise<Proof> {
     const { verified } = presentation
     for (let i = index; i < verified.length; i++) {
       const { opened, principal } = verified[i] as Verified
-      const answer = opened.remember(principal, body.plan.label)
-      if (answer instanceof Promise) return answer.then((later) => { keep(later); return remember(proved, i + 1) })
-      keep(answer)
+      let claimed
+      try {
+        claimed = opened.claim(principal, body.plan.label)
+      } catch (error) {
+        releaseAll(claims)
+        throw error
+      }
+      if (claimed instanceof Promise) {
+        const before = claims
+        return claimed.then((later) => remember(proved, i + 1, [...before, ...later]), (error: unknown) => {
+          releaseAll(before)
+          throw error
+        })
+      }
+      if (claimed.length > 0) claims = [...claims, ...claimed]
     }
-    if (body.remembered.length > 0) releaseIfUnanswered(body, request)
+    if (claims.length > 0) body.handling = new DeliveryHandling(claims, request, body.reply)
     return proved
-  }
-
-  // At once, so that what follows may fail: the error hook releases what is kept.
-  function keep (remembered: Remembered | null): void {
-    if (remembered !== null) body.remembered = [...body.remembered, remembered]
   }
 }
 

@@ -299,7 +299,8 @@ const refused: ReadonlyArray<readonly [what: string, options: unknown, message: 
   ['a scheme by its name', { webhook: { secret: 's', scheme: 'github' } }, 'webhook.scheme is not right. Give a signature scheme, for example causeflow() or github()'],
   ['a scheme without a header', { webhook: { secret: 's', scheme: { ...github(), headers: [] } } }, 'webhook.scheme is not right. Give a signature scheme, for example causeflow() or github()'],
   ['a scheme whose header would never be found', { webhook: { secret: 's', scheme: { ...github(), headers: ['X-Signature'] } } }, 'webhook has a scheme whose header \'X-Signature\' is not in lower case. Write \'x-signature\''],
-  ['a replay store that is none', { webhook: { secret: 's', replay: new Map() } }, 'webhook.replay is not right. Give a ReplayStore, for example new MemoryReplayStore()'],
+  ['a replay store of the older form', { webhook: { secret: 's', replay: { remember () {}, forget () {} } } }, 'webhook.replay is not right. Give a ReplayStore (begin, finish and release), for example new MemoryReplayStore()'],
+  ['a replay store that is none', { webhook: { secret: 's', replay: new Map() } }, 'webhook.replay is not right. Give a ReplayStore (begin, finish and release), for example new MemoryReplayStore()'],
   ['two webhooks without a name', { webhook: [{ secret: 's' }, { secret: 't', scheme: github() }] }, 'webhook: two entries have the name \'default\'. Give each its own']
 ]
 

@@ -57,7 +57,7 @@ t.test('building the credentials of a request calls no clock, timer, network, st
   const { plaintextKey } = await createApiKeys(settings, tools).create({ tenantId: 'ten_1', name: 'a key' })
   await keys.verify(plaintextKey)
 
-  const replay = spiedObject('replay', { remember: () => true, forget: () => {} })
+  const replay = spiedObject('replay', { begin: () => 'new' as const, finish: () => {}, release: () => {} })
   const secret = spied('resolver', () => 'a secret')
   const webhooks = new Map([
     ['default', createSignatureVerifier<FastifyRequest>({ name: 'default', scheme: spiedObject('scheme', causeflow()), secret, replay }, { clock, timers })],

@@ -13,7 +13,7 @@ const refusals = {
   unauthorized: { status: 401, description: 'A credential is absent or is not accepted', headers: challenge },
   forbidden: { status: 403, description: 'The credential is good, and not enough for this', headers: challenge },
   denied: { status: 403, description: 'Nobody is let in', headers: {} },
-  replayed: { status: 409, description: 'This delivery was received before', headers: {} },
+  replayed: { status: 409, description: 'This delivery was received before, or is being handled: then retry-after says when to try again', headers: { 'retry-after': { type: 'integer', description: 'Seconds after which to ask again' } } },
   encoded: { status: 415, description: 'The body is compressed or of a type that is not taken; a signed body cannot be compressed', headers: {} },
   unavailable: { status: 503, description: 'The credential cannot be verified at the moment', headers: { 'retry-after': { type: 'integer', description: 'Seconds after which to ask again' } } }
 } as const satisfies Record<string, Refusal>

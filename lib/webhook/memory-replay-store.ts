@@ -1,8 +1,8 @@
 import { configError } from '../errors.js'
-import type { ReplayStore } from './replay.js'
+import type { DeliveryState, DeliveryTry, ReplayStore } from './replay.js'
 
 export interface MemoryReplayStoreOptions {
-  /** How many deliveries it remembers at most; about 150 bytes each. Default: 500 000, or 5 each second for a day. */
+  /** How many deliveries it remembers at most; about 300 bytes each. Default: 500 000, or 5 each second for a day. */
   max?: number
   /** Milliseconds since the epoch. Default: Date.now. */
   clock?: () => number
@@ -10,18 +10,20 @@ export interface MemoryReplayStoreOptions {
 
 /**
  * A replay store in this process's memory. It knows nothing of other processes and forgets all when it ends: a service that
- * runs twice, or restarts, wants a shared one.
+ * runs twice, or restarts, needs a shared one.
  *
  * When it is full of deliveries that still count, it takes no new one (the answer is 503 and the sender tries again): to make room
- * by forgetting would let the forgotten ones in a second time, and nobody would notice.
+ * by forgetting would let the forgotten ones in a second time, and nobody would notice. An owner (a tenant, or a key) may hold as
+ * many deliveries as are left free: half of the store if it is alone, so that it cannot take the place of the others.
  */
 export class MemoryReplayStore implements ReplayStore {
   readonly #max: number
   readonly #clock: () => number
-  /** Each key with the time until which it counts. */
-  readonly #until = new Map<string, number>()
+  readonly #entries = new Map<string, Entry>()
   /** The keys by the slot in which they can be dropped, so that dropping looks at nothing that stays. */
   readonly #slots = new Map<number, Set<string>>()
+  /** How many deliveries each owner holds. */
+  readonly #held = new Map<string, number>()
   #swept: number
 
   constructor ({ max = 500_000, clock = Date.now }: MemoryReplayStoreOptions = {}) {
@@ -29,43 +31,83 @@ export class MemoryReplayStore implements ReplayStore {
     if (typeof clock !== 'function') throw configError('option', 'MemoryReplayStore({ clock }) must be a function that answers milliseconds')
     this.#max = max
     this.#clock = clock
-    this.#swept = slotBefore(clock())
+    this.#swept = slotBefore(this.#now())
   }
 
-  /** How many keys are held. */
+  /** How many deliveries are held. */
   get size (): number {
-    return this.#until.size
+    return this.#entries.size
   }
 
-  remember (key: string, until: number): boolean {
-    const now = this.#clock()
-    this.#sweep(now)
-    const known = this.#until.get(key)
-    if (known !== undefined && known > now) return false
-    if (known !== undefined) this.forget(key)
-    // Past already: no slot that is still to come would ever drop it.
-    if (until <= now) return true
-    if (this.#until.size >= this.#max) throw new Error('The replay store is full: raise max, or use a shared store')
-    this.#until.set(key, until)
+  begin (attempt: DeliveryTry, lease: number): DeliveryState {
+    const now = this.#sweep()
+    const known = this.#entries.get(attempt.key)
+    if (known !== undefined && known.until > now) {
+      if (known.id === null) return 'done'
+      if (known.id !== attempt.id) return 'in-progress'
+    }
+    this.#put(attempt, attempt.id, now, lease)
+    return 'new'
+  }
+
+  finish (attempt: DeliveryTry, retention: number): void {
+    this.#put(attempt, null, this.#sweep(), retention)
+  }
+
+  release ({ key, id }: DeliveryTry): void {
+    if (this.#entries.get(key)?.id === id) this.#delete(key)
+  }
+
+  /** Remembers a key under a try, or as done, in the place of what was known of it. */
+  #put ({ key, owner, id: tryId }: DeliveryTry, id: string | null, now: number, duration: number): void {
+    // One that is over already would be in a slot that is never dropped.
+    if (!(duration > 0 && duration < Infinity)) throw new TypeError('A delivery is remembered for a number of milliseconds above 0')
+    // Number and length of what is held are what its bytes are bounded by.
+    if (key.length > longest || tryId.length > longest || (owner?.length ?? 0) > longest) {
+      throw new TypeError(`A key, a try and an owner have at most ${longest} characters`)
+    }
+    // What is known has its place already.
+    if (!this.#entries.has(key)) this.#requireRoom(owner)
+    this.#delete(key)
+    const until = now + duration
+    this.#entries.set(key, { id, owner, until })
+    if (owner !== null) this.#held.set(owner, (this.#held.get(owner) ?? 0) + 1)
     const slot = slotAfter(until)
     const keys = this.#slots.get(slot)
     if (keys === undefined) this.#slots.set(slot, new Set([key]))
     else keys.add(key)
-    return true
   }
 
-  forget (key: string): void {
-    const until = this.#until.get(key)
-    if (until === undefined) return
-    this.#until.delete(key)
-    const slot = slotAfter(until)
+  #requireRoom (owner: string | null): void {
+    const free = this.#max - this.#entries.size
+    if (free < 1) throw new Error('The replay store is full: raise max, or use a shared store')
+    if (owner !== null && (this.#held.get(owner) ?? 0) >= free) {
+      throw new Error('This owner holds as many deliveries in the replay store as are left for others: raise max, or use a shared store')
+    }
+  }
+
+  #delete (key: string): void {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return
+    const slot = slotAfter(entry.until)
     const keys = this.#slots.get(slot)
     keys?.delete(key)
     if (keys?.size === 0) this.#slots.delete(slot)
+    this.#forget(key)
   }
 
-  /** Drops the slots that lie behind us. Each slot is visited once, or none is when none was filled. */
-  #sweep (now: number): void {
+  #forget (key: string): void {
+    const { owner = null } = this.#entries.get(key) ?? {}
+    this.#entries.delete(key)
+    if (owner === null) return
+    const left = (this.#held.get(owner) ?? 0) - 1
+    if (left > 0) this.#held.set(owner, left)
+    else this.#held.delete(owner)
+  }
+
+  /** Drops the slots that are over and returns the time. Each slot is visited once, or none is when none was filled. */
+  #sweep (): number {
+    const now = this.#now()
     const current = slotBefore(now)
     if (current - this.#swept > this.#slots.size) {
       for (const slot of this.#slots.keys()) if (slot <= current) this.#drop(slot)
@@ -74,15 +116,33 @@ export class MemoryReplayStore implements ReplayStore {
     }
     // Also backwards: when a clock is set back, what is remembered from then on must be swept too.
     this.#swept = current
+    return now
   }
 
   #drop (slot: number): void {
     const keys = this.#slots.get(slot)
     if (keys === undefined) return
     this.#slots.delete(slot)
-    for (const key of keys) this.#until.delete(key)
+    for (const key of keys) this.#forget(key)
+  }
+
+  /** Every comparison with a time that is no number is false: a delivery would count as forgotten. */
+  #now (): number {
+    const now = this.#clock()
+    if (!Number.isFinite(now)) throw new TypeError('The clock of the replay store returned no number')
+    return now
   }
 }
+
+interface Entry {
+  /** The try that handles it; null: it is done. */
+  readonly id: string | null
+  readonly owner: string | null
+  /** Until when this counts. */
+  readonly until: number
+}
+
+const longest = 64
 
 // Seconds are fine enough to give room back and coarse enough to have few of: a day's are 86 400.
 const slotLength = 1000

@@ -40,7 +40,7 @@ export interface PresentedSignature {
   readonly digests: readonly Uint8Array[]
   /** Seconds since the epoch, where the time is among the signed bytes; null otherwise. */
   readonly timestamp: number | null
-  /** The delivery's id, where it is among the signed bytes; null otherwise, because whoever replays a delivery may write any other. */
+  /** The delivery's id, 256 characters at most, where it is among the signed bytes; null otherwise, because whoever replays a delivery may write any other. */
   readonly deliveryId: string | null
 }
 
@@ -54,6 +54,11 @@ export interface OutgoingDelivery {
 /** A scheme's signing of one body under one key. */
 export function signatureHeaders (scheme: SignatureScheme, mac: Mac, body: Uint8Array, delivery: OutgoingDelivery): Record<string, string> {
   return scheme.sign(delivery, (prefix) => mac(prefix, body))
+}
+
+/** Whether a value is a delivery's id: a text that is not empty and has at most 256 characters. */
+export function isDeliveryId (value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= 256
 }
 
 /** Whether a time in seconds is within the tolerance of now (milliseconds), on either side, the bound included. NaN is not. */

@@ -14,7 +14,7 @@ export class TimeLimitError extends Error {}
 
 /**
  * The answer, or a TimeLimitError when it takes longer than the limit. The work itself is not stopped: `late` receives what it
- * still answers, and a late failure is dropped. The timer keeps no process alive.
+ * still answers, and a late failure is dropped, one of `late` as well. The timer keeps no process alive.
  */
 export function withinTimeLimit<T> (answer: PromiseLike<T>, milliseconds: number, timers: Timers, late?: (value: T) => unknown): Promise<T> {
   return new Promise<T>((resolve, reject) => {
@@ -26,14 +26,29 @@ export function withinTimeLimit<T> (answer: PromiseLike<T>, milliseconds: number
     ;(timer as { unref?: () => void } | null)?.unref?.()
     answer.then((value) => {
       timers.clearTimeout(timer as never)
-      if (!passed) return resolve(value)
-      // Nobody waits any more: what `late` fails with has nowhere to go.
-      Promise.resolve(value).then(late).catch(() => {})
+      if (passed) handOver(value, late)
+      else resolve(value)
     }, (error: unknown) => {
       timers.clearTimeout(timer as never)
       reject(error)
     })
   })
+}
+
+/** Nobody waits for what `late` throws or rejects with: unhandled, it would end the process. */
+function handOver<T> (value: T, late: ((value: T) => unknown) | undefined): void {
+  try {
+    const done = late?.(value)
+    if (isPromiseLike(done)) done.then(undefined, () => {})
+  } catch {
+    // The same.
+  }
+}
+
+/** The time of a clock in milliseconds; NaN when it returns anything but a number, so that every comparison with it is false. */
+export function timeOf (clock: () => number): number {
+  const now: unknown = clock()
+  return typeof now === 'number' ? now : NaN
 }
 
 /** Whether a value is a promise or acts like one. */

@@ -3,11 +3,11 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { AuthError, configError, isAuthError } from '../errors.js'
 import { freezePrincipal, type Principal, type WebhookPrincipal } from '../principal.js'
-import { macUnder } from './hmac.js'
-import { rememberDelivery, replayKey, type Remembered, type ReplayStore } from './replay.js'
+import { macUnder, type Mac } from './hmac.js'
+import { claimDelivery, replayKey, type ClaimedDelivery, type ReplayStore } from './replay.js'
 import { prepareSecrets, type PreparedSecrets, type Secret, type SecretAnswer } from './secret.js'
-import { isTimely, type PresentedSignature, type SignatureScheme } from './signature.js'
-import { isPromiseLike, TimeLimitError, withinTimeLimit, type Timers } from './time-limit.js'
+import { isDeliveryId, isTimely, type PresentedSignature, type SignatureScheme } from './signature.js'
+import { isPromiseLike, TimeLimitError, timeOf, withinTimeLimit, type Timers } from './time-limit.js'
 
 /** Finds the secret of a request: from its URL, or from the token or key that is proved already. The body is not read yet. */
 export type SecretResolver<R> = (request: R, proved: Principal | null) => SecretAnswer | Promise<SecretAnswer>
@@ -45,10 +45,10 @@ export interface OpenedSignature {
    */
   verify (body: Buffer): WebhookPrincipal
   /**
-   * Remembers the verified delivery; null where no replay store is configured. The route tells apart deliveries that carry no signed
-   * id. Throws AUTH_DELIVERY_REPLAYED or AUTH_STORE_UNAVAILABLE.
+   * Claims the verified delivery for this try; nothing where no replay store is configured. The route tells apart deliveries that
+   * carry no signed id. Throws AUTH_DELIVERY_REPLAYED or AUTH_STORE_UNAVAILABLE.
    */
-  remember (principal: WebhookPrincipal, route: string): Remembered | null | Promise<Remembered | null>
+  claim (principal: WebhookPrincipal, route: string): readonly ClaimedDelivery[] | Promise<readonly ClaimedDelivery[]>
 }
 
 /** Milliseconds since the epoch, and timers for the limits on resolver and store (default: Node's). */
@@ -64,7 +64,7 @@ export interface WebhookTools {
 export function createSignatureVerifier<R> (settings: WebhookSettings<R>, tools: WebhookTools): SignatureVerifier<R> {
   const { name, scheme, secret } = settings
   const timers = tools.timers ?? globalThis
-  const context: Context = { name, scheme, replay: settings.replay, clock: tools.clock, timers }
+  const context: Context = { name, scheme, replay: settings.replay, clock: () => timeOf(tools.clock), timers }
   const literal = typeof secret === 'function' ? null : prepareLiteral(secret, context)
 
   return {
@@ -76,10 +76,10 @@ export function createSignatureVerifier<R> (settings: WebhookSettings<R>, tools:
       const presented = readSignature(headers, scheme)
       requireTimely(presented.timestamp, context)
       const owner = settings.ownerOf?.(proved) ?? null
-      if (literal !== null) return openSignature(presented, literal, owner, context)
+      if (literal !== null) return openSignature(presented, literal, owner, true, context)
       const answer = resolveSecrets(secret as SecretResolver<R>, request, proved, context)
-      if (!isPromiseLike(answer)) return openSignature(presented, answer, owner, context)
-      return answer.then((secrets) => openSignature(presented, secrets, owner, context))
+      if (!isPromiseLike(answer)) return openSignature(presented, answer, owner, false, context)
+      return answer.then((secrets) => openSignature(presented, secrets, owner, false, context))
     }
   }
 }
@@ -111,6 +111,8 @@ function readSignature (headers: IncomingHttpHeaders, scheme: SignatureScheme): 
     throw new AuthError('AUTH_SIGNATURE_INVALID', 'form', { cause })
   }
   if (presented === null || presented === undefined) throw new AuthError('AUTH_SIGNATURE_INVALID', 'form')
+  // The id goes to the principal, and from there into logs and databases.
+  if (presented.deliveryId !== null && !isDeliveryId(presented.deliveryId)) throw new AuthError('AUTH_SIGNATURE_INVALID', 'form')
   return presented
 }
 
@@ -161,7 +163,7 @@ function unresolved (cause: unknown): AuthError {
   return new AuthError('AUTH_STORE_UNAVAILABLE', cause instanceof TimeLimitError ? 'time-limit' : 'unreachable', { cause })
 }
 
-function openSignature (presented: PresentedSignature, { macs, tenantId }: PreparedSecrets, owner: string | null, context: Context): OpenedSignature {
+function openSignature (presented: PresentedSignature, { macs, tenantId }: PreparedSecrets, owner: string | null, isLiteral: boolean, context: Context): OpenedSignature {
   let verified: { body: Buffer, principal: WebhookPrincipal } | null = null
   return {
     verify (body) {
@@ -194,18 +196,41 @@ function openSignature (presented: PresentedSignature, { macs, tenantId }: Prepa
       verified = { body, principal }
       return principal
     },
-    remember (principal, route) {
-      const { name, scheme, replay, clock, timers } = context
-      if (replay === null) return null
+    claim (principal, route) {
+      const { name, scheme, replay, timers } = context
+      if (replay === null) return []
       if (verified === null || verified.principal !== principal) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
-      const key = presented.deliveryId === null
-        ? replayKey(scheme.name, name, tenantId, owner, 'bytes', route, signedDigest(presented.prefix, verified.body))
-        : replayKey(scheme.name, name, tenantId, owner, 'id', presented.deliveryId)
+      const what = presented.deliveryId === null ? ['bytes', route, signedDigest(presented.prefix, verified.body)] : ['id', presented.deliveryId]
+      // Where the secrets are those of a key, the key's id says whose they are, through every change of them.
+      const secrets = owner === null ? fingerprintsOf(macs) : [null]
+      const keys = secrets.map((fingerprint) => replayKey(scheme.name, name, tenantId, owner, fingerprint, ...what))
       // From the earliest to the latest moment at which one time is timely there are two tolerances, and a second for rounding.
       const retention = scheme.tolerance === null ? untimedRetention : scheme.tolerance * 2000 + 1000
-      return rememberDelivery(replay, key, clock() + retention, timers)
+      const holder = isLiteral ? null : replayKey('owner', tenantId ?? owner ?? secrets[0]!)
+      return claimDelivery(replay, keys, holder, retention, { timers })
     }
   }
+}
+
+/**
+ * What tells one secret from another in the key of a delivery, so that two services on one store, or two secrets of one webhook, do
+ * not take each other's deliveries for replays. A MAC reveals nothing of its key, and the store sees a digest of that.
+ *
+ * All secrets of a rotation are there, and not only the one that verified: a delivery that carries two signatures would otherwise
+ * be a new one to whoever shows the other. In order, so that two processes claim them in the same one.
+ */
+function fingerprintsOf (macs: readonly Mac[]): string[] {
+  return [...new Set(macs.map(fingerprintOf))].sort()
+}
+
+const fingerprints = new WeakMap<Mac, string>()
+const noBody = Buffer.alloc(0)
+
+/** Computed once for a literal secret: its MAC lives as long as its verifier. */
+function fingerprintOf (mac: Mac): string {
+  let fingerprint = fingerprints.get(mac)
+  if (fingerprint === undefined) fingerprints.set(mac, fingerprint = mac('causeflow-auth: which secret a delivery was signed with', noBody).toString('base64url'))
+  return fingerprint
 }
 
 // One of each for every principal: they are frozen.

@@ -5,7 +5,7 @@
 import t from 'tap'
 import type { InjectOptions } from 'fastify'
 import { createHash, createHmac, randomBytes } from 'node:crypto'
-import { auth, createApiKey, MemoryReplayStore } from '../../lib/index.js'
+import { auth, createApiKey, MemoryReplayStore, type ReplayStore } from '../../lib/index.js'
 import { bearer, createTestIssuer } from '../../lib/testing/index.js'
 import { createApp, issueKey, now, signed, token, tokenSecret, webhookSecret } from '../fixtures/app.js'
 import { Counts, long, scaled, settledHeap, table } from './scale.js'
@@ -25,7 +25,11 @@ t.test('a flood of distinct credentials leaves nothing behind that grows with it
   t.teardown(() => issuer.close())
   let remembered = 0
   const replay = new MemoryReplayStore({ clock: () => now, max: 1_000 })
-  const counting = { remember: (key: string, until: number) => { remembered++; return replay.remember(key, until) }, forget: (key: string) => replay.forget(key) }
+  const counting: ReplayStore = {
+    begin: (attempt, lease) => { remembered++; return replay.begin(attempt, lease) },
+    finish: (attempt, retention) => replay.finish(attempt, retention),
+    release: (attempt) => replay.release(attempt)
+  }
   const app = await createApp(t, {
     auth: {
       // Small memories, so that a flood of CI fills them as well.

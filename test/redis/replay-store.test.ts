@@ -1,7 +1,7 @@
 import t from 'tap'
 import net from 'node:net'
-import { MemoryReplayStore } from '../../lib/index.js'
-import { rememberDelivery, type Remembered } from '../../lib/webhook/replay.js'
+import { auth, deliverWebhook, MemoryReplayStore, standardWebhooks } from '../../lib/index.js'
+import { claimDelivery } from '../../lib/webhook/replay.js'
 import { RedisReplayStore, type IoredisClient } from '../../lib/redis/index.js'
 import { fakeTime, settle } from '../api-key/fake-time.js'
 import { forkServer } from '../fixtures/fork-server.js'
@@ -10,73 +10,93 @@ import { tcpProxy } from '../fixtures/tcp-proxy.js'
 import { ownSchema } from '../postgres/open-store.js'
 import { postgresMissing } from '../fixtures/services.js'
 import { signWebhook } from '../../lib/index.js'
-import { replayContract } from '../webhook/replay-contract.js'
+import { createApp, signed, watchProcess, webhookSecret } from '../fixtures/app.js'
+import { listen } from '../fixtures/socket.js'
+import { another, replayContract, someTry } from '../webhook/replay-contract.js'
 import { drivers, ownClient, ownName, urlAt } from './clients.js'
 
 t.setTimeout(120_000)
 const skip = await redisMissing()
+
+const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
 for (const driver of Object.keys(drivers)) {
   t.test(`the contract of replay stores, over ${driver}`, { skip }, async (t) => {
     const [one, two] = [await ownClient(t, driver), await ownClient(t, driver)]
     await replayContract(t, driver, () => {
       const prefix = ownName()
-      return { store: new RedisReplayStore({ client: one, prefix }), other: new RedisReplayStore({ client: two, prefix }), now: Date.now }
+      return { store: new RedisReplayStore({ client: one, prefix }), other: new RedisReplayStore({ client: two, prefix }), advance: wait }
     })
   })
 }
 
-t.test('a key is kept for as long as was asked, whatever the time of day is in Redis, and not at all when its time is past', { skip }, async (t) => {
+t.test('a delivery is kept for its lease, then for as long as it is remembered, and nothing stays that has no end', { skip }, async (t) => {
   const client = await ownClient(t) as IoredisClient
   const prefix = ownName()
-  const now = Date.parse('2040-01-01T00:00:00Z')
-  const store = new RedisReplayStore({ client, prefix, clock: () => now })
-  t.equal(await store.remember('a', now + 60_000.5), true)
-  const left = Number(await client.call('PTTL', [`${prefix}a`]))
-  t.ok(left > 50_000 && left <= 60_001, `${left}`)
-  t.equal(await store.remember('past', now), true)
-  t.equal(await store.remember('past', now - 1), true)
-  t.equal(await client.call('EXISTS', [`${prefix}past`]), 0)
-  await store.remember('short', now + 20)
-  while (Number(await client.call('EXISTS', [`${prefix}short`])) === 1) await settle()
-  t.equal(await store.remember('short', now + 60_000), true, 'it is new again after its time')
-  await store.forget('a')
-  await store.forget('short')
-  t.strictSame(await client.call('KEYS', [`${prefix}*`]), [], 'and nothing stays')
+  const store = new RedisReplayStore({ client, prefix })
+  const one = someTry()
+  const left = async (): Promise<number> => Number(await client.call('PTTL', [`${prefix}${one.key}`]))
+  t.equal(await store.begin(one, 30_000.5), 'new')
+  t.ok(await left() > 20_000 && await left() <= 30_001)
+  await store.finish(one, 600_000)
+  t.ok(await left() > 500_000 && await left() <= 600_000)
+  await client.call('DEL', [`${prefix}${one.key}`])
+  await store.begin(one, 30_000)
+  await store.release(one)
+  t.strictSame(await client.call('KEYS', [`${prefix}*`]), [])
+  for (const wrong of [0, -1, NaN, undefined as never]) {
+    await t.rejects(store.begin(one, wrong), TypeError)
+    await t.rejects(store.finish(one, wrong), TypeError)
+  }
 })
 
-t.test('a delivery is remembered in one step: no key is ever there without an end', async (t) => {
+t.test('each method is one command: no key is ever there without an end, and none is read and then written', async (t) => {
   const commands: string[][] = []
-  const client: IoredisClient = { ...silentClient(), call: async (command, args) => { commands.push([command, ...args]); return 'OK' } }
-  const store = new RedisReplayStore({ client, clock: () => 1000 })
-  t.equal(await store.remember('key', 61_000), true)
-  const mark = commands[0]?.[2] ?? ''
-  t.strictSame(commands, [['SET', 'causeflow-auth:delivery:key', mark, 'PX', '60000', 'NX']])
-  await store.remember('key', 61_000)
-  t.not(commands[1]?.[2], mark)
+  const client: IoredisClient = { ...silentClient(), call: async (command, args) => { commands.push([command, ...args]); return command === 'SET' ? 'OK' : args[3] } }
+  const store = new RedisReplayStore({ client })
+  const one = someTry('key')
+  t.equal(await store.begin(one, 30_000), 'new')
+  await store.finish(one, 60_000)
+  await store.release(one)
+  t.strictSame(commands.map(([command, ...words]) => [command, ...words.filter((word) => !word.includes('redis.call'))]), [
+    ['EVAL', '1', 'causeflow-auth:delivery:key', one.id, '30000'],
+    ['SET', 'causeflow-auth:delivery:key', 'done', 'PX', '60000'],
+    ['EVAL', '1', 'causeflow-auth:delivery:key', one.id]
+  ])
 })
 
 t.test('a driver that sends a command twice, because the first answer was lost, makes no replay of a new delivery', { skip }, async (t) => {
   const real = await ownClient(t) as IoredisClient
-  const prefix = ownName()
   const client: IoredisClient = {
     ...silentClient(),
     async call (command, args) {
-      if (command === 'SET') await real.call(command, args)
+      await real.call(command, args)
       return real.call(command, args)
     }
   }
-  const store = new RedisReplayStore({ client, prefix })
-  t.equal(await store.remember('key', Date.now() + 60_000), true)
-  t.equal(await store.remember('key', Date.now() + 60_000), false)
-  await store.forget('key')
+  const store = new RedisReplayStore({ client, prefix: ownName() })
+  const one = someTry()
+  t.equal(await store.begin(one, 60_000), 'new')
+  t.equal(await store.begin(another(one), 60_000), 'in-progress')
+  await store.release(one)
 })
 
-t.test('an answer that is neither OK nor nothing is no answer', async (t) => {
-  for (const answer of ['QUEUED', 0, 1, true, undefined]) {
+t.test('an answer that is no text is no answer, at once and late', async (t) => {
+  const faults = watchProcess(t)
+  for (const answer of [0, 1, true, undefined, null, '', []]) {
+    const time = fakeTime()
     const store = new RedisReplayStore({ client: { ...silentClient(), call: async () => answer } })
-    await t.rejects(store.remember('key', Date.now() + 1000), TypeError)
+    await t.rejects(store.begin(someTry(), 1000), TypeError)
+    await t.rejects(store.finish(someTry(), 1000), TypeError)
+    let come = (): void => {}
+    const late = new RedisReplayStore({ client: { ...silentClient(), call: () => new Promise((resolve) => { come = () => resolve(answer) }) }, timers: time.timers as never })
+    const refused = t.rejects(late.begin(someTry(), 1000), { message: 'No answer within 1000 ms' })
+    time.pass(1000)
+    await refused
+    come()
+    await settle()
   }
+  t.strictSame(faults, [])
 })
 
 t.test('threat 26: the same delivery to two processes a hundred times at once is received exactly once', { skip: skip || await postgresMissing(), timeout: 100_000 }, async (t) => {
@@ -92,61 +112,138 @@ t.test('threat 26: the same delivery to two processes a hundred times at once is
   }
 })
 
+t.test('a delivery whose Redis stalls is 503 and is handled by the next try, for each driver', { skip, timeout: 60_000 }, async (t) => {
+  const faults = watchProcess(t)
+  const { hostname, port } = new URL(redisUrl)
+  for (const driver of Object.keys(drivers)) {
+    const line = await tcpProxy(hostname, Number(port || 6379))
+    t.teardown(() => line.close())
+    const replay = new RedisReplayStore({ client: await ownClient(t, driver, urlAt(line.port)), prefix: ownName(), timeLimit: 0.2 })
+    const scheme = standardWebhooks()
+    const app = await createApp(t, { auth: { clock: Date.now, webhook: { scheme, secret: 'AAAA', replay } } })
+    let handled = 0
+    app.post('/hook', { config: { auth: auth.webhook() } }, async () => { handled++; return {} })
+    const url = `http://127.0.0.1:${await listen(app)}/hook`
+    line.freeze()
+    const delivery = { url, secret: 'AAAA', scheme, body: '{}', id: 'msg_1', delay: async () => { line.thaw() } }
+    const { delivered, attempts } = await deliverWebhook(delivery)
+    t.strictSame([delivered, attempts.map(({ status }) => status), handled], [true, [503, 200], 1], driver)
+    const again = await deliverWebhook(delivery)
+    t.strictSame([again.attempts.map(({ status }) => status), handled], [[409], 1], driver)
+  }
+  t.strictSame(faults, [])
+})
+
+t.test('a delivery that was handled while Redis stalls is remembered when it goes on', { skip, timeout: 60_000 }, async (t) => {
+  const { hostname, port } = new URL(redisUrl)
+  const line = await tcpProxy(hostname, Number(port || 6379))
+  t.teardown(() => line.close())
+  const replay = new RedisReplayStore({ client: await ownClient(t, undefined, urlAt(line.port)), prefix: ownName(), timeLimit: 0.2 })
+  const app = await createApp(t, { auth: { webhook: { secret: webhookSecret, replay } } })
+  let handled = 0
+  app.post('/hook', { config: { auth: auth.webhook() } }, async () => { handled++; line.freeze(); return {} })
+  const send = async () => await app.inject({ method: 'POST', url: '/hook', payload: '{}', headers: signed('{}') })
+  t.equal((await send()).statusCode, 200)
+  t.equal((await send()).statusCode, 503)
+  line.thaw()
+  let answer = await send()
+  for (let tries = 0; tries < 200 && answer.headers['retry-after'] !== undefined; tries++) {
+    await wait(10)
+    answer = await send()
+  }
+  t.strictSame([answer.statusCode, answer.headers['retry-after'], handled], [409, undefined, 1], 'done, and not in progress')
+})
+
+t.test('a process that dies while it handles a delivery frees it after its lease', { skip: skip || await postgresMissing(), timeout: 60_000 }, async (t) => {
+  const config = { schema: ownSchema(t), replayPrefix: ownName(), listenerPort: null, lease: 1_500 }
+  const [dies, lives] = await Promise.all([forkServer(t, config), forkServer(t, config)])
+  const client = await ownClient(t) as IoredisClient
+  t.teardown(async () => { await client.call('DEL', await client.call('KEYS', [`${config.replayPrefix}*`]) as string[]) })
+  const body = '{"event":"incident.created"}'
+  const headers = signWebhook(body, 'whsec_of_the_test') as Record<string, string>
+  const first = dies.call('POST', '/hang', { body, headers }).catch(() => 'cut off')
+  await dies.hangs
+  await dies.kill()
+  t.equal(await first, 'cut off')
+  const asked = performance.now()
+  const second = lives.call('POST', '/hang', { body, headers })
+  t.match(await second, { status: 409, body: { code: 'AUTH_DELIVERY_REPLAYED' } })
+  for (let status = 409; status === 409 && performance.now() - asked < 20_000;) {
+    const answer = lives.call('POST', '/hang', { body, headers }).then((given) => given.status, () => 0)
+    status = await Promise.race([answer, lives.hangs.then(() => 200)])
+    if (status === 409) await wait(20)
+    else t.equal(status, 200, 'its handler has begun')
+  }
+  t.ok(performance.now() - asked < 10_000)
+})
+
 t.test('a server that is not there or that hangs: no answer within the time limit, for each driver, and well again after it', { skip, timeout: 60_000 }, async (t) => {
   const { hostname, port } = new URL(redisUrl)
   for (const driver of Object.keys(drivers)) {
     const line = await tcpProxy(hostname, Number(port || 6379))
     t.teardown(() => line.close())
     const store = new RedisReplayStore({ client: await ownClient(t, driver, urlAt(line.port)), prefix: ownName(), timeLimit: 0.2 })
-    t.equal(await store.remember('a', Date.now() + 60_000), true)
+    const [a, b] = [someTry(), someTry()]
+    t.equal(await store.begin(a, 60_000), 'new')
     line.freeze()
     const asked = performance.now()
-    await t.rejects(store.remember('b', Date.now() + 60_000), { message: 'No answer within 200 ms' }, driver)
-    await t.rejects(store.forget('a'), { message: 'No answer within 200 ms' }, driver)
+    for (const call of [() => store.begin(b, 60_000), () => store.finish(a, 60_000), () => store.release(a)]) {
+      await t.rejects(call() as Promise<unknown>, { message: 'No answer within 200 ms' }, driver)
+    }
     t.ok(performance.now() - asked < 1500)
     line.thaw()
-    // What came too late was refused, so it is forgotten again and may come a second time.
-    let isNew = false
-    for (let tries = 0; !isNew && tries < 200; tries++) {
-      isNew = await store.remember('b', Date.now() + 60_000).catch(() => false)
-      if (!isNew) await new Promise((resolve) => setTimeout(resolve, 10))
+    // The delivery was answered 503, so it is released again: its next try is neither a replay nor in progress.
+    let state = ''
+    for (let tries = 0; state !== 'new' && tries < 200; tries++) {
+      state = await store.begin(another(b), 60_000).catch(() => '')
+      if (state !== 'new') await wait(10)
     }
-    t.equal(isNew, true, `${driver}: a delivery that was refused for lateness is not taken for a replay`)
+    t.equal(state, 'new', driver)
   }
 })
 
-t.test('what was remembered too late is forgotten, in the store as behind its own time limit', async (t) => {
+t.test('a delivery that was given to its try too late is released, by the store and behind a time limit of the caller', async (t) => {
+  const faults = watchProcess(t)
   const time = fakeTime()
   const held: Array<() => void> = []
   const memory = new MemoryReplayStore({ clock: time.clock })
   const client: IoredisClient = {
     ...silentClient(),
-    call: (command, [name = '']) => new Promise((resolve) => {
-      held.push(() => resolve(command === 'DEL' ? memory.forget(name) : memory.remember(name, time.now + 60_000) ? 'OK' : null))
+    call: (_command, [, , key = '', id = '', lease]) => new Promise((resolve) => {
+      held.push(() => {
+        const attempt = { key, id, owner: null }
+        if (lease === undefined) return resolve(memory.release(attempt))
+        resolve(memory.begin(attempt, Number(lease)) === 'new' ? id : 'another')
+      })
     })
   }
-  const store = new RedisReplayStore({ client, clock: time.clock, timers: time.timers as never })
-  const answer = rememberDelivery(store, 'key', time.now + 60_000, time.timers as never) as Promise<Remembered>
-  const refused = t.rejects(answer, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
+  const store = new RedisReplayStore({ client, timers: time.timers as never })
+  const claimed = Promise.resolve(claimDelivery(store, ['key'], null, 60_000, { timers: time.timers as never }))
+  const refused = t.rejects(claimed, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
   time.pass(1000)
   await refused
+  t.equal(held.length, 2, 'its release is on its way behind it')
   held.shift()?.()
   await settle()
   t.equal(memory.size, 1)
-  held.shift()?.()
+  for (const answer of held.splice(0)) answer()
   t.equal(memory.size, 0)
-  t.equal(held.length, 0)
+  await settle()
+  t.strictSame(faults, [])
 })
 
-t.test('a server that hangs holds a thousand calls and no more', async (t) => {
+t.test('a server that hangs holds a thousand calls and no more, and as many ends of tries', async (t) => {
   const time = fakeTime()
   let calls = 0
   const store = new RedisReplayStore({ client: { ...silentClient(), call: () => { calls++; return new Promise(() => {}) } }, timers: time.timers as never })
-  const waiting = Array.from({ length: 1500 }, (_, index) => store.remember(`${index}`, Date.now() + 1e6).then(() => 'answered', (error: Error) => error.message))
-  time.pass(1000)
-  const answers = await Promise.all(waiting)
-  t.equal(calls, 1000)
-  t.strictSame(new Set(answers), new Set(['No answer within 1000 ms', 'Redis has left 1000 calls without an answer']))
+  for (const call of [() => store.begin(someTry(), 1e6), () => store.release(someTry())]) {
+    calls = 0
+    const waiting = Array.from({ length: 1500 }, () => call().then(() => 'answered', (error: Error) => error.message))
+    time.pass(1000)
+    const answers = await Promise.all(waiting)
+    t.equal(calls, 1000)
+    t.strictSame(new Set(answers), new Set(['No answer within 1000 ms', 'Redis has left 1000 calls without an answer']))
+  }
 })
 
 t.test('a bad option does not start, and the sentence names the mend', async (t) => {
@@ -157,7 +254,7 @@ t.test('a bad option does not start, and the sentence names the mend', async (t)
     [{ client: null }, /client/],
     [{ client, prefix: '' }, /prefix/],
     [{ client, timeLimit: 0 }, /timeLimit.*seconds/],
-    [{ client, clock: 5 }, /clock/],
+    [{ client, clock: Date.now }, /no option 'clock'/],
     [{ client, timers: null }, /timers/],
     [{ client, ttl: 5 }, /no option 'ttl'/]
   ] as const) {

@@ -1,10 +1,10 @@
 /* eslint no-throw-literal: off, prefer-promise-reject-errors: off -- what an application throws is what is tested */
 import { createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
 import type { Principal, WebhookPrincipal } from '../../lib/principal.js'
-import type { ReplayStore } from '../../lib/webhook/replay.js'
+import type { DeliveryTry, ReplayStore } from '../../lib/webhook/replay.js'
 import { MemoryReplayStore } from '../../lib/webhook/memory-replay-store.js'
 import { causeflow } from '../../lib/webhook/schemes/causeflow.js'
 import { slack } from '../../lib/webhook/schemes/slack.js'
@@ -298,15 +298,23 @@ const later = (milliseconds: number) => ({ at: start + milliseconds })
 async function receive (verifier: ReturnType<typeof verifierOf>, headers: IncomingHttpHeaders, route = '/hooks', content = body) {
   const opened = await verifier.open(headers, request, null)
   const principal = opened.verify(content)
-  return await opened.remember(principal, route)
+  return await opened.claim(principal, route)
 }
 
 const replayed = { code: 'AUTH_DELIVERY_REPLAYED', reason: 'replayed' }
+const inProgress = { code: 'AUTH_DELIVERY_REPLAYED', reason: 'in-progress' }
+
+/** A store that takes everything for new and notes what it is given. */
+function noting (tries: DeliveryTry[]): ReplayStore {
+  return { begin (attempt) { tries.push(attempt); return 'new' }, finish () {}, release () {} }
+}
 
 t.test('threat 26: the same delivery is refused the second time, with and without a signed id', async (t) => {
   for (const scheme of [causeflow(), standardWebhooks(), slack(), stripe()]) {
     const verifier = verifierOf({ scheme, secret: 'AAAA', replay: new MemoryReplayStore({ clock: () => start }) })
-    t.ok(await receive(verifier, signed('AAAA', scheme)), scheme.name)
+    const [claim] = await receive(verifier, signed('AAAA', scheme))
+    t.strictSame(await refusalOf(() => receive(verifier, signed('AAAA', scheme))), inProgress, scheme.name)
+    await claim!.finish()
     t.strictSame(await refusalOf(() => receive(verifier, signed('AAAA', scheme))), replayed, scheme.name)
   }
 })
@@ -317,26 +325,29 @@ t.test('threat 26: two verifiers over one store, as two processes have it, let a
   t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1)
 })
 
-t.test('threat 26: a delivery whose handler failed does not count, and forgetting twice does not forget its next try', async (t) => {
+t.test('threat 26: a delivery that is released does not count, and releasing it twice does not release its next try', async (t) => {
   const verifier = verifierOf({ replay: new MemoryReplayStore({ clock: () => start }) })
-  const first = await receive(verifier, signed())
-  t.equal(await first!.forget(), null)
-  t.ok(await receive(verifier, signed()))
-  t.equal(await first!.forget(), null)
+  const [first] = await receive(verifier, signed())
+  t.equal(await first!.release(), null)
+  const [second] = await receive(verifier, signed())
+  t.equal(await first!.release(), null)
+  t.strictSame(await refusalOf(() => receive(verifier, signed())), inProgress)
+  t.equal(await second!.finish(), null)
+  t.equal(await second!.release(), null)
   t.strictSame(await refusalOf(() => receive(verifier, signed())), replayed)
 })
 
 t.test('without a replay store nothing is remembered', async (t) => {
   const verifier = verifierOf()
-  t.equal(await receive(verifier, signed()), null)
-  t.equal(await receive(verifier, signed()), null)
+  t.strictSame(await receive(verifier, signed()), [])
+  t.strictSame(await receive(verifier, signed()), [])
 })
 
 t.test('with a signed id, a delivery that is signed anew and goes to another route is the same delivery', async (t) => {
   const scheme = standardWebhooks()
   const verifier = verifierOf({ scheme, secret: 'AAAA', replay: new MemoryReplayStore({ clock: () => start }) })
   t.ok(await receive(verifier, signWebhook(body, 'AAAA', scheme, { id: 'msg_1', timestamp: start / 1000 }), '/a'))
-  t.strictSame(await refusalOf(() => receive(verifier, signWebhook(body, 'AAAA', scheme, { id: 'msg_1', timestamp: start / 1000 + 1 }), '/b')), replayed)
+  t.strictSame(await refusalOf(() => receive(verifier, signWebhook(body, 'AAAA', scheme, { id: 'msg_1', timestamp: start / 1000 + 1 }), '/b')), inProgress)
   t.ok(await receive(verifier, signWebhook(body, 'AAAA', scheme, { id: 'msg_2', timestamp: start / 1000 }), '/a'))
 })
 
@@ -344,24 +355,93 @@ t.test('during a rotation, a replay that shows another signature of the same del
   const now = start / 1000
   const mac = (secret: string): string => createHmac('sha256', secret).update(`${now}.${body.toString()}`).digest('hex')
   const verifier = verifierOf({ scheme: stripe(), secret: ['old', 'new'], replay: new MemoryReplayStore({ clock: () => start }) })
-  t.ok(await receive(verifier, { 'stripe-signature': `t=${now},v1=${mac('new')},v1=${mac('old')}` }))
-  for (const secret of ['old', 'new']) t.strictSame(await refusalOf(() => receive(verifier, { 'stripe-signature': `t=${now},v1=${mac(secret)}` })), replayed)
+  const claims = await receive(verifier, { 'stripe-signature': `t=${now},v1=${mac('new')},v1=${mac('old')}` })
+  t.equal(claims.length, 2, 'it is claimed under each secret')
+  for (const secret of ['old', 'new']) t.strictSame(await refusalOf(() => receive(verifier, { 'stripe-signature': `t=${now},v1=${mac(secret)}` })), inProgress)
 })
 
-t.test('two schemes, sources, tenants, routes or bodies never share a key', async (t) => {
-  const keys: string[] = []
-  const replay: ReplayStore = { remember (key) { keys.push(key); return true }, forget () {} }
+t.test('during a rotation, processes that know one secret, both, or both in another order know the same deliveries', async (t) => {
+  const lists = [['old'], ['new', 'old'], ['old', 'new'], ['new']]
+  for (const [first, second, secret] of [[0, 1, 'old'], [1, 0, 'old'], [1, 2, 'old'], [1, 2, 'new'], [1, 3, 'new'], [3, 2, 'new']] as const) {
+    const replay = new MemoryReplayStore({ clock: () => start })
+    const receiveBy = async (list: 0 | 1 | 2 | 3) => await receive(verifierOf({ replay, secret: lists[list]! }), signed(secret))
+    t.ok((await receiveBy(first)).length > 0)
+    t.strictSame(await refusalOf(() => receiveBy(second)), inProgress, `${lists[first]} and ${lists[second]}`)
+    t.equal(replay.size, lists[first]!.length, 'the second try leaves nothing')
+  }
+})
+
+t.test('two schemes, sources, secrets, tenants, routes or bodies never share a key', async (t) => {
+  const tries: DeliveryTry[] = []
+  const replay = noting(tries)
   const same = { ...causeflow(), name: 'another' }
   await receive(verifierOf({ replay }), signed())
   await receive(verifierOf({ replay, scheme: same }), signed())
   await receive(verifierOf({ replay, name: 'other' }), signed())
+  await receive(verifierOf({ replay, secret: 'another' }), signed('another'))
   await receive(verifierOf({ replay, secret: () => ({ secrets: 'secret', tenantId: 'ten_a' }) }), signed())
   await receive(verifierOf({ replay, secret: () => ({ secrets: 'secret', tenantId: 'ten_b' }) }), signed())
   await receive(verifierOf({ replay }), signed(), '/other')
   await receive(verifierOf({ replay }), signed('secret', causeflow(), Buffer.from('x')), '/hooks', Buffer.from('x'))
-  await receive(verifierOf({ replay, scheme: standardWebhooks(), secret: 'AAAA' }), signed('AAAA', standardWebhooks()))
-  t.equal(new Set(keys).size, 8)
+  for (const secret of ['AAAA', 'BBBB']) await receive(verifierOf({ replay, scheme: standardWebhooks(), secret }), signed(secret, standardWebhooks()))
+  const keys = tries.map(({ key }) => key)
+  t.equal(new Set(keys).size, 10)
   for (const key of keys) t.match(key, /^[A-Za-z0-9_-]{43}$/)
+  t.equal(new Set(tries.map(({ id }) => id)).size, 10)
+  for (const { id } of tries) t.match(id, /^[A-Za-z0-9_-]{16}$/)
+})
+
+t.test('two services with secrets of their own on one store, and one webhook with a secret for each route, take nothing for a replay', async (t) => {
+  const scheme = standardWebhooks()
+  const replay = new MemoryReplayStore({ clock: () => start })
+  for (const secret of ['AAAA', 'BBBB']) t.ok(await receive(verifierOf({ scheme, replay, secret }), signed(secret, scheme)), 'the same id, from two senders')
+  const secrets: Record<string, string> = { ten_a: 'CCCC', ten_b: 'DDDD' }
+  const verifier = verifierOf({ scheme, replay, secret: ({ tenant }) => secrets[tenant]! })
+  for (const tenant of ['ten_a', 'ten_b']) {
+    const opened = await verifier.open(signed(secrets[tenant], scheme), { tenant }, null)
+    t.ok(await opened.claim(opened.verify(body), '/hooks'), 'the same event, fanned out')
+  }
+})
+
+t.test('the owner of a delivery is its tenant, else the key or the secret that it was signed with; a configured secret has none', async (t) => {
+  const tries: DeliveryTry[] = []
+  const replay = noting(tries)
+  const receiveBy = async (settings: Partial<WebhookSettings<Request>>, secret = 'secret'): Promise<string | null> => {
+    await receive(verifierOf({ replay, ...settings }), signed(secret))
+    return tries.at(-1)!.owner
+  }
+  t.equal(await receiveBy({}), null)
+  t.equal(await receiveBy({ secret: ['secret', 'other'] }), null)
+  const tenant = await receiveBy({ secret: () => ({ secrets: 'secret', tenantId: 'ten_a' }) })
+  t.match(tenant, /^[A-Za-z0-9_-]{43}$/)
+  t.equal(await receiveBy({ secret: () => ({ secrets: 'other', tenantId: 'ten_a' }), name: 'second', ownerOf: () => 'key_1' }, 'other'), tenant, 'through every key and webhook of the tenant')
+  const others = [
+    await receiveBy({ secret: () => ({ secrets: 'secret', tenantId: 'ten_b' }) }),
+    await receiveBy({ secret: () => 'secret', ownerOf: () => 'key_1' }),
+    await receiveBy({ secret: () => 'secret' }),
+    await receiveBy({ secret: () => 'other' }, 'other')
+  ]
+  t.equal(new Set([tenant, ...others]).size, 5)
+  for (const owner of others) t.match(owner, /^[A-Za-z0-9_-]{43}$/)
+})
+
+t.test('an id that is no text, is empty, or has more than 256 characters is no delivery\'s', async (t) => {
+  for (const [deliveryId, isGood] of [['x'.repeat(256), true], ['x'.repeat(257), false], ['', false], [5, false], [undefined, false], [{}, false]] as const) {
+    const scheme = { ...causeflow(), read: (headers: IncomingHttpHeaders) => ({ ...causeflow().read(headers)!, deliveryId: deliveryId as string }) }
+    const refusal = await refusalOf(() => receive(verifierOf({ scheme }), signed()))
+    t.strictSame(refusal, isGood ? null : { code: 'AUTH_SIGNATURE_INVALID', reason: 'form' }, String(deliveryId).slice(0, 20))
+  }
+})
+
+t.test('a clock that returns no number accepts no signed time', async (t) => {
+  const dated = Buffer.from(JSON.stringify({ at: start / 1000 }))
+  const inBody = causeflow({ timestampField: 'at' })
+  for (const time of [NaN, undefined, null, Promise.resolve(start), `${start}`, new Date(start)]) {
+    for (const [scheme, content] of [[slack(), body], [inBody, dated]] as const) {
+      const verifier = verifierOf({ scheme }, () => time as number)
+      t.strictSame(await refusalOf(() => receive(verifier, signed('secret', scheme, content), '/hooks', content)), { code: 'AUTH_SIGNATURE_STALE', reason: 'stale' }, `${scheme.name} ${String(time)}`)
+    }
+  }
 })
 
 t.test('the same delivery under two owners\' secrets is two deliveries, and under one owner\'s a replay', async (t) => {
@@ -370,7 +450,7 @@ t.test('the same delivery under two owners\' secrets is two deliveries, and unde
   const settings = { scheme: standardWebhooks(), secret: Buffer.from('secret'), replay: new MemoryReplayStore({ clock: () => start }), ownerOf }
   const receive = async (proved: Principal | null) => await refusalOf(async () => {
     const opened = verifierOf(settings).open(signed(Buffer.from('secret'), standardWebhooks()), request, proved) as OpenedSignature
-    await opened.remember(opened.verify(body), 'POST /')
+    await opened.claim(opened.verify(body), 'POST /')
   })
   t.equal(await receive(owner('usr_1')), null)
   t.equal(await receive(owner('usr_2')), null)
@@ -379,31 +459,33 @@ t.test('the same delivery under two owners\' secrets is two deliveries, and unde
 })
 
 t.test('a delivery has the same key in every version, or an upgrade would let in again what a shared store remembers', async (t) => {
-  const keys: string[] = []
-  const replay: ReplayStore = { remember (key) { keys.push(key); return true }, forget () {} }
+  const tries: DeliveryTry[] = []
+  const replay = noting(tries)
   await receive(verifierOf({ replay }), signed())
   await receive(verifierOf({ replay, scheme: slack(), secret: () => ({ secrets: 'secret', tenantId: 'ten_a' }) }), signed('secret', slack()))
   await receive(verifierOf({ replay, scheme: standardWebhooks(), secret: 'AAAA' }), signed('AAAA', standardWebhooks()))
-  t.strictSame(keys, ['YuXlg_m9VWIm6t0WGZjkARx3UL76jP87qAkkdpSvw94', 'zFRrhIhyjj1D22tdMWIxfE-1fzqEZPvrPL6_aIrdo9A', 'xqTcDeU6J4DcfvNf1FHHE_TICSS3kYFxE9Z_dLpjqR4'])
+  t.strictSame(tries.map(({ key }) => key), ['lev1R9QhFkz0k1VWOUvnFLnKcsR9UJuV5_qLrgGu4k8', '-zUbRB7NuExxJ3UoASQSbvrOrEaXL7CuYJtDbYLRnpQ', 'cIzl2IPnJ4gAwstvugI4Us4q6tBoq1AEh7mKN-pbG_Q'])
 })
 
-t.test('a delivery is remembered for as long as it could be timely, and a day where no time is signed', async (t) => {
-  const until: number[] = []
-  const replay: ReplayStore = { remember (_key, time) { until.push(time - start); return true }, forget () {} }
-  await receive(verifierOf({ replay }), signed())
-  await receive(verifierOf({ replay, scheme: slack() }), signed('secret', slack()))
-  await receive(verifierOf({ replay, scheme: slack({ tolerance: 10 }) }), signed('secret', slack()))
+t.test('a delivery is held for a lease, then remembered for as long as it could be timely, and a day where no time is signed', async (t) => {
+  const times: number[][] = []
+  const replay: ReplayStore = { begin (_attempt, lease) { times.push([lease]); return 'new' }, finish (_attempt, retention) { times.at(-1)!.push(retention) }, release () {} }
+  const handle = async (...given: Parameters<typeof receive>): Promise<void> => { for (const claim of await receive(...given)) await claim.finish() }
+  await handle(verifierOf({ replay }), signed())
+  await handle(verifierOf({ replay, scheme: slack() }), signed('secret', slack()))
+  await handle(verifierOf({ replay, scheme: slack({ tolerance: 10 }) }), signed('secret', slack()))
   const dated = Buffer.from(JSON.stringify({ at: new Date(start).toISOString() }))
   const scheme = causeflow({ timestampField: 'at', tolerance: 60 })
-  await receive(verifierOf({ replay, scheme }), signed('secret', scheme, dated), '/hooks', dated)
-  t.strictSame(until, [86_400_000, 601_000, 21_000, 121_000])
+  await handle(verifierOf({ replay, scheme }), signed('secret', scheme, dated), '/hooks', dated)
+  t.strictSame(times, [[30_000, 86_400_000], [30_000, 601_000], [30_000, 21_000], [30_000, 121_000]])
 })
 
 t.test('threat 26: at no moment of its life is a timestamped delivery accepted twice', async (t) => {
   for (const first of [-300, 0, 300]) {
     const time = later(first * 1000)
     const verifier = verifierOf({ scheme: slack(), replay: new MemoryReplayStore({ clock: () => time.at }) }, () => time.at)
-    t.ok(await receive(verifier, signed('secret', slack())))
+    const [claim] = await receive(verifier, signed('secret', slack()))
+    await claim!.finish()
     for (let second = first; second <= 400; second++) {
       time.at = start + second * 1000
       if (await refusalOf(() => receive(verifier, signed('secret', slack()))) === null) t.fail(`accepted again ${second} s after its time`)
@@ -411,77 +493,35 @@ t.test('threat 26: at no moment of its life is a timestamped delivery accepted t
   }
 })
 
-t.test('a store that throws, rejects, hangs or answers neither true nor false is 503 and not a yes', async (t) => {
+t.test('a store that throws, rejects, hangs or answers no state is 503 and not a yes', async (t) => {
   const timers = manualTimers()
   const fault = new Error('down')
-  const stores: Array<[string, unknown, ReplayStore['remember']]> = [
+  const storeOf = (begin: ReplayStore['begin']): { replay: ReplayStore } => ({ replay: { begin, finish () {}, release () {} } })
+  const stores: Array<[string, unknown, ReplayStore['begin']]> = [
     ['unreachable', fault, () => { throw fault }],
     ['unreachable', fault, () => Promise.reject(fault)],
     ['unreachable', undefined, () => { throw undefined }],
     ['unreachable', undefined, () => Promise.reject(undefined)]
   ]
-  for (const [reason, cause, remember] of stores) {
-    t.strictSame(await refusalOf(() => receive(verifierOf({ replay: { remember, forget () {} } }), signed())), { code: 'AUTH_STORE_UNAVAILABLE', reason, cause })
+  for (const [reason, cause, begin] of stores) {
+    t.strictSame(await refusalOf(() => receive(verifierOf(storeOf(begin)), signed())), { code: 'AUTH_STORE_UNAVAILABLE', reason, cause })
   }
-  for (const answer of [undefined, null, 1, 'OK'] as never[]) {
-    for (const remember of [() => answer, async () => answer]) {
-      t.match(await refusalOf(() => receive(verifierOf({ replay: { remember, forget () {} } }), signed())), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', cause: TypeError })
+  for (const answer of [undefined, null, 1, 'OK', true, false] as never[]) {
+    for (const begin of [() => answer, async () => answer]) {
+      t.match(await refusalOf(() => receive(verifierOf(storeOf(begin)), signed())), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', cause: TypeError })
     }
   }
-  const hanging = refusalOf(() => receive(verifierOf({ replay: { remember: () => new Promise(() => {}), forget () {} } }, undefined, timers), signed()))
+  const hanging = refusalOf(() => receive(verifierOf(storeOf(() => new Promise(() => {})), undefined, timers), signed()))
   await new Promise(setImmediate)
   timers.ring()
   t.match(await hanging, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
 })
 
-/** How often a store is told to forget when its answer comes after the time limit. */
-async function forgottenAfter (t: Test, lateAnswer: boolean): Promise<number> {
-  const timers = manualTimers()
-  const forgotten: string[] = []
-  let answer: (isNew: boolean) => void = () => {}
-  const replay: ReplayStore = { remember: () => new Promise((resolve) => { answer = resolve }), forget (key) { forgotten.push(key) } }
-  const refused = refusalOf(() => receive(verifierOf({ replay }, undefined, timers), signed()))
-  await new Promise(setImmediate)
-  timers.ring()
-  t.match(await refused, { code: 'AUTH_STORE_UNAVAILABLE' })
-  answer(lateAnswer)
-  await new Promise(setImmediate)
-  return forgotten.length
-}
-
-t.test('a store that remembers after its time limit is told to forget: the delivery was refused and comes again', async (t) => {
-  t.equal(await forgottenAfter(t, true), 1)
-})
-
-t.test('threat 26: a store that knew the delivery already is not told to forget, however late it says so', async (t) => {
-  t.equal(await forgottenAfter(t, false), 0)
-})
-
-t.test('a store that forgets, at once or later, has no fault to tell', async (t) => {
-  for (const forget of [() => {}, async () => {}]) {
-    const remembered = await receive(verifierOf({ replay: { remember: () => true, forget } }), signed())
-    t.equal(await remembered!.forget(), null)
-  }
-})
-
-t.test('a store that cannot forget never throws or rejects: its fault is the answer', async (t) => {
-  const timers = manualTimers()
-  const fault = new Error('down')
-  for (const forget of [() => { throw fault }, () => Promise.reject(fault)]) {
-    const remembered = await receive(verifierOf({ replay: { remember: () => true, forget } }), signed())
-    t.match(await remembered!.forget(), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'unreachable', cause: fault })
-  }
-  const remembered = await receive(verifierOf({ replay: { remember: () => true, forget: () => new Promise(() => {}) } }, undefined, timers), signed())
-  const answer = remembered!.forget()
-  timers.ring()
-  t.match(await answer, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
-})
-
-t.test('a delivery that is not verified, or another one\'s principal, cannot be remembered', async (t) => {
+t.test('a delivery that is not verified, or another one\'s principal, cannot be claimed', async (t) => {
   const verifier = verifierOf({ replay: new MemoryReplayStore({ clock: () => start }) })
   const opened = verifier.open(signed(), request, null) as OpenedSignature
   const other = (verifier.open(signed(), request, null) as OpenedSignature).verify(body)
-  t.match(await refusalOf(() => opened.remember(other, '/hooks')), { code: 'AUTH_RULE_UNDECIDABLE', reason: 'not-verified' })
+  t.match(await refusalOf(() => opened.claim(other, '/hooks')), { code: 'AUTH_RULE_UNDECIDABLE', reason: 'not-verified' })
   opened.verify(body)
-  t.match(await refusalOf(() => opened.remember({ ...other } as WebhookPrincipal, '/hooks')), { code: 'AUTH_RULE_UNDECIDABLE', reason: 'not-verified' })
+  t.match(await refusalOf(() => opened.claim({ ...other } as WebhookPrincipal, '/hooks')), { code: 'AUTH_RULE_UNDECIDABLE', reason: 'not-verified' })
 })

@@ -69,7 +69,7 @@ async function openRedis (clock: () => number): Promise<{ invalidation: ReturnTy
   const channel = `causeflow-demo-${randomBytes(4).toString('hex')}`
   return {
     invalidation: redisInvalidation({ client, channel }),
-    replay: new RedisReplayStore({ client, prefix: `${channel}:`, clock }),
+    replay: new RedisReplayStore({ client, prefix: `${channel}:` }),
     close () { client.disconnect() }
   }
 }
