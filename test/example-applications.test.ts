@@ -43,7 +43,7 @@ t.test('receiver: a CauseFlow event is received once, tomorrow\'s too, and nothi
   t.equal(await code(post('{"no":"envelope"}')), 'AUTH_SIGNATURE_STALE')
   const { tenantId, ...anonymous } = event
   t.equal(await code(post(JSON.stringify(anonymous))), 'FST_ERR_VALIDATION')
-  const { delivered, status, attempts } = await deliverWebhook({ url, secret, event: { ...event, event: 'remediation.proposed', data: { remediationId: 'rem_1' } } })
+  const { delivered, status, attempts } = await deliverWebhook({ url, allowPrivate: true, secret, event: { ...event, event: 'remediation.proposed', data: { remediationId: 'rem_1' } } })
   t.strictSame([delivered, status, attempts.length], [true, 202, 1])
 })
 

@@ -2,15 +2,16 @@
 import { randomUUID } from 'node:crypto'
 import { isUint8Array } from 'node:util/types'
 import { configError } from '../errors.js'
+import { isLoopbackHost, isPrivateHost } from './address.js'
 import type { WebhookEnvelope } from './events.js'
 import type { Mac } from './hmac.js'
 import { causeflow } from './schemes/causeflow.js'
 import { signingMac, type Secret } from './secret.js'
-import { signatureHeaders, type SignatureScheme } from './signature.js'
-import { longestTimer, type Timers } from './time-limit.js'
+import { requireId, signatureHeaders, type SignatureScheme } from './signature.js'
+import { longestTimer, timeOf, type Timers } from './time-limit.js'
 
 export interface DeliverWebhookOptions {
-  /** Where to: https, or http on loopback. No credentials in it. */
+  /** Where to: https, at a public address or a name. No credentials in it. */
   url: string | URL
   /** The secret to sign with. */
   secret: Secret
@@ -20,7 +21,7 @@ export interface DeliverWebhookOptions {
   body?: string | Uint8Array
   /** Default: causeflow(). */
   scheme?: SignatureScheme
-  /** The delivery's id, the same at every try. Default: `msg_` and a random UUID. */
+  /** The delivery's id, the same at every try: 256 visible ASCII characters at most. Default: `msg_` and a random UUID. */
   id?: string
   /** Further headers. The scheme's own win. Default: `content-type: application/json`. */
   headers?: Record<string, string>
@@ -30,11 +31,16 @@ export interface DeliverWebhookOptions {
   retries?: number
   /** The longest wait between two attempts in seconds, also when Retry-After asks for more. Default: 60. */
   maxDelay?: number
-  /** Send to http on other machines too: anyone on the way reads the body. Default: false. */
+  /** Send over http: anyone on the way reads the body. Default: false. */
   allowHttp?: boolean
+  /**
+   * Send to addresses of this machine and of private networks, over http to this machine: for tests, and for URLs of your own. Never for
+   * a URL that a customer gives. Default: false.
+   */
+  allowPrivate?: boolean
   /** Ends the delivery; an attempt under way counts as aborted. */
   signal?: AbortSignal
-  /** Default: the global fetch. Hand in one that refuses private addresses when the url is a customer's: this function does not look where a name leads. */
+  /** Default: the global fetch. Hand in one that rejects private addresses when the url is a customer's: this function does not look up where a name leads. */
   fetch?: typeof fetch
   /** Milliseconds since the epoch. Default: Date.now. */
   clock?: () => number
@@ -64,14 +70,14 @@ export interface DeliveryResult {
   /** Whether an attempt was answered with 2xx. */
   readonly delivered: boolean
   readonly id: string
-  /** The last status answered; null when nothing ever was. 409 after a first attempt that got no answer often means that that one had arrived. */
+  /** The last status answered; null when nothing ever was. 409 after an attempt that got no answer often means that it had arrived. */
   readonly status: number | null
   readonly attempts: readonly DeliveryAttempt[]
 }
 
 /**
- * Signs and sends a delivery. Network failures, 408, 429 and 5xx are tried again, after a wait that doubles from one second with
- * jitter, or as long as Retry-After asks; every other answer is final, a redirect too, which is never followed: it would carry
+ * Signs and sends a delivery. Network failures, 408, 429, 5xx, and a 409 with Retry-After (another try is being handled) are tried
+ * again, after a wait that doubles from one second with jitter, or as long as Retry-After asks; every other answer is final, a redirect too, which is never followed: it would carry
  * the body to a place that nobody configured. Each attempt is signed with its own time.
  *
  * A failed delivery is a result and not an error; what is thrown is a fault of configuration, or what `delay` failed with. Of an
@@ -83,7 +89,7 @@ export async function deliverWebhook (options: DeliverWebhookOptions): Promise<D
   for (let failures = 1; !isAborted(delivery); failures++) {
     const { attempt, retryAfter } = await tryOnce(delivery)
     attempts.push(attempt)
-    if (failures > delivery.retries || !isWorthAnother(attempt)) break
+    if (failures > delivery.retries || !isWorthAnother(attempt, retryAfter)) break
     try {
       await delivery.delay(waitAfter(failures, retryAfter, delivery), delivery.signal)
     } catch (fault) {
@@ -126,12 +132,13 @@ function prepare (options: DeliverWebhookOptions): Prepared {
   if (!Number.isSafeInteger(retries) || retries < 0) throw configError('option', 'deliverWebhook({ retries }) must be a whole number, 0 or more')
   if ((event === undefined) === (body === undefined)) throw configError('option', 'deliverWebhook needs either event or body')
   if (body !== undefined && typeof body !== 'string' && !isUint8Array(body)) throw configError('option', 'deliverWebhook({ body }) takes the very bytes to send, as a string or a Uint8Array. Give an object as event')
+  requireId(id, 'deliverWebhook')
   const bytes = Buffer.from(event === undefined ? body! : JSON.stringify(event))
   if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
   const headers = new Headers(options.headers)
   if (!headers.has('content-type')) headers.set('content-type', 'application/json')
   return {
-    url: target(options.url, options.allowHttp ?? false),
+    url: target(options),
     body: bytes,
     headers,
     mac: signingMac(secret, scheme),
@@ -149,29 +156,27 @@ function prepare (options: DeliverWebhookOptions): Prepared {
   }
 }
 
-function target (url: string | URL, allowHttp: boolean): URL {
+function target ({ url, allowHttp = false, allowPrivate = false }: DeliverWebhookOptions): URL {
   // Parsed anew: the caller's object may change between two attempts.
   const parsed = URL.canParse(String(url)) ? new URL(String(url)) : null
   if (parsed === null) throw configError('option', 'deliverWebhook({ url }) must be an absolute URL')
   if (parsed.username !== '' || parsed.password !== '') throw configError('option', 'deliverWebhook({ url }) must not carry credentials')
-  const secure = parsed.protocol === 'https:' || (parsed.protocol === 'http:' && (allowHttp || isLoopback(parsed.hostname)))
-  if (!secure) throw configError('option', 'deliverWebhook({ url }) must be https, or http on loopback; allowHttp lets http out')
+  const { protocol, hostname } = parsed
+  if (isPrivateHost(hostname) && allowPrivate !== true) throw configError('option', 'deliverWebhook({ url }) is an address of this machine or of a private network. If you chose it, and no customer did, set allowPrivate: true')
+  const mayBeHttp = allowHttp === true || (allowPrivate === true && isLoopbackHost(hostname))
+  if (protocol !== 'https:' && !(protocol === 'http:' && mayBeHttp)) throw configError('option', 'deliverWebhook({ url }) must be https. allowHttp: true sends over http as well')
   return parsed
-}
-
-function isLoopback (hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }
 
 async function tryOnce (delivery: Prepared): Promise<{ attempt: DeliveryAttempt, retryAfter: number | null }> {
   const { url, body, id, scheme, mac, clock, timers, signal } = delivery
-  const startedAt = clock()
+  const startedAt = now(clock)
   const headers = new Headers(delivery.headers)
   const signed = signatureHeaders(scheme, mac, body, { id, timestamp: Math.floor(startedAt / 1000) })
   for (const [name, value] of Object.entries(signed)) headers.set(name, value)
 
   const ended = (status: number | null, failure: DeliveryAttempt['failure'], error: unknown = null): DeliveryAttempt =>
-    ({ startedAt, duration: clock() - startedAt, status, failure, error })
+    ({ startedAt, duration: now(clock) - startedAt, status, failure, error })
 
   const limit = new AbortController()
   const stop = (): void => limit.abort()
@@ -189,11 +194,13 @@ async function tryOnce (delivery: Prepared): Promise<{ attempt: DeliveryAttempt,
   let status: number | null = null
   try {
     // A fetch that is handed in may not heed its signal: the limit holds all the same.
-    const response = await Promise.race([delivery.fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit.signal }), stopped])
+    const answer = Promise.resolve(delivery.fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit.signal }))
+    answer.then((given) => { cancelAfter(limit.signal, given) }).catch(() => {})
+    const response = await Promise.race([answer, stopped])
     status = response.status
-    const retryAfter = secondsOf(response.headers.get('retry-after'), clock())
+    const retryAfter = secondsOf(response.headers.get('retry-after'), now(clock))
     // What the answer says beside its status changes nothing; it is read so that the connection can be used again.
-    await Promise.race([drain(response), stopped]).catch(() => {})
+    await Promise.race([drain(response, limit.signal), stopped]).catch(() => {})
     if (response.ok) return { attempt: ended(status, null), retryAfter: null }
     return { attempt: ended(status, response.type === 'opaqueredirect' || (status >= 300 && status < 400) ? 'redirect' : 'status'), retryAfter }
   } catch (error) {
@@ -208,9 +215,23 @@ async function tryOnce (delivery: Prepared): Promise<{ attempt: DeliveryAttempt,
   }
 }
 
-async function drain (response: Response): Promise<void> {
+/** The time of the clock. One that returns no number would sign no time, and wait for none. */
+function now (clock: () => number): number {
+  const time = timeOf(clock)
+  if (!Number.isFinite(time)) throw configError('option', 'deliverWebhook({ clock }) must return milliseconds since the epoch')
+  return time
+}
+
+/** Ends an answer that comes when its attempt has been given up: nobody would read it, and its connection would stay open. */
+function cancelAfter (signal: AbortSignal, response: Response): void {
+  if (signal.aborted && response.body?.locked === false) response.body.cancel().catch(() => {})
+}
+
+async function drain (response: Response, signal: AbortSignal): Promise<void> {
   if (response.body === null) return
   const reader = response.body.getReader()
+  // A fetch that is handed in may not heed its signal.
+  signal.addEventListener('abort', () => { reader.cancel().catch(() => {}) }, { once: true })
   let read = 0
   for (;;) {
     const { done, value } = await reader.read()
@@ -223,8 +244,10 @@ async function drain (response: Response): Promise<void> {
   }
 }
 
-function isWorthAnother ({ status, failure }: DeliveryAttempt): boolean {
+function isWorthAnother ({ status, failure }: DeliveryAttempt, retryAfter: number | null): boolean {
   if (failure === 'network' || failure === 'time-limit') return true
+  // Another try is being handled, perhaps one of ours that got no answer. Without Retry-After it has been.
+  if (status === 409) return retryAfter !== null
   return failure === 'status' && (status === 408 || status === 429 || (status !== null && status >= 500))
 }
 
@@ -232,7 +255,8 @@ function isWorthAnother ({ status, failure }: DeliveryAttempt): boolean {
 function waitAfter (failures: number, retryAfter: number | null, { random, maxDelay }: Prepared): number {
   const longest = maxDelay * 1000
   const backoff = Math.min(firstDelay * 2 ** (failures - 1), longest)
-  return Math.min(Math.max(backoff * (0.5 + random() / 2), (retryAfter ?? 0) * 1000), longest)
+  const jitter = random()
+  return Math.min(Math.max(backoff * (jitter >= 0 && jitter < 1 ? 0.5 + jitter / 2 : 1), (retryAfter ?? 0) * 1000), longest)
 }
 
 /** Retry-After (RFC 9110 §10.2.3): seconds or a date; null when absent or neither. */

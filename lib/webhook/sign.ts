@@ -5,7 +5,7 @@ import { configError } from '../errors.js'
 import type { WebhookPrincipal } from '../principal.js'
 import { causeflow } from './schemes/causeflow.js'
 import { signingMac, type Secret } from './secret.js'
-import { signatureHeaders, type SignatureScheme } from './signature.js'
+import { requireId, signatureHeaders, type SignatureScheme } from './signature.js'
 import { createSignatureVerifier, type OpenedSignature } from './verify.js'
 
 export interface SignWebhookOptions {
@@ -23,6 +23,7 @@ export function signWebhook (body: string | Uint8Array, secret: Secret, scheme: 
   const bytes = bytesOf(body, 'signWebhook(body, …) takes the very bytes to send, as a string or a Uint8Array. Serialise the body once, sign that text, and send the same')
   if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
   const { id = `msg_${randomUUID()}`, timestamp = Math.floor(Date.now() / 1000) } = options
+  requireId(id, 'signWebhook')
   if (!Number.isSafeInteger(timestamp) || timestamp < 0) throw configError('option', 'timestamp must be whole seconds since the epoch')
   return signatureHeaders(scheme, signingMac(secret, scheme), bytes, { id, timestamp })
 }

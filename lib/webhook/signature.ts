@@ -1,5 +1,6 @@
 /** What a webhook signature is made of, whichever service signs it. */
 import type { IncomingHttpHeaders } from 'node:http'
+import { configError } from '../errors.js'
 import type { Mac } from './hmac.js'
 
 /**
@@ -59,6 +60,11 @@ export function signatureHeaders (scheme: SignatureScheme, mac: Mac, body: Uint8
 /** Whether a value is a delivery's id: a text that is not empty and has at most 256 characters. */
 export function isDeliveryId (value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= 256
+}
+
+/** Throws unless an id can be sent in a header and is kept by every receiver. */
+export function requireId (id: unknown, owner: string): void {
+  if (typeof id !== 'string' || !/^[\x21-\x7e]{1,256}$/.test(id)) throw configError('option', `${owner}: a delivery id has 1 to 256 visible ASCII characters`)
 }
 
 /** Whether a time in seconds is within the tolerance of now (milliseconds), on either side, the bound included. NaN is not. */

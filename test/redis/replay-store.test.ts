@@ -125,7 +125,7 @@ t.test('a delivery whose Redis stalls is 503 and is handled by the next try, for
     app.post('/hook', { config: { auth: auth.webhook() } }, async () => { handled++; return {} })
     const url = `http://127.0.0.1:${await listen(app)}/hook`
     line.freeze()
-    const delivery = { url, secret: 'AAAA', scheme, body: '{}', id: 'msg_1', delay: async () => { line.thaw() } }
+    const delivery = { url, allowPrivate: true, secret: 'AAAA', scheme, body: '{}', id: 'msg_1', delay: async () => { line.thaw() } }
     const { delivered, attempts } = await deliverWebhook(delivery)
     t.strictSame([delivered, attempts.map(({ status }) => status), handled], [true, [503, 200], 1], driver)
     const again = await deliverWebhook(delivery)

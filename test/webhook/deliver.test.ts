@@ -7,7 +7,7 @@ import { MemoryReplayStore } from '../../lib/webhook/memory-replay-store.js'
 import { causeflow } from '../../lib/webhook/schemes/causeflow.js'
 import { slack } from '../../lib/webhook/schemes/slack.js'
 import { standardWebhooks } from '../../lib/webhook/schemes/standard-webhooks.js'
-import { verifyWebhook } from '../../lib/webhook/sign.js'
+import { signWebhook, verifyWebhook } from '../../lib/webhook/sign.js'
 import { watchProcess } from '../fixtures/process-watch.js'
 
 watchProcess(t)
@@ -235,15 +235,87 @@ t.test('a delivery that has ended leaves nothing on the signal of its caller, wh
   t.strictSame(getEventListeners(signal, 'abort'), [])
 })
 
-t.test('only https is let out, or http on loopback; no credentials, no other protocol', async (t) => {
-  for (const good of ['https://a.test/', 'http://localhost:1/', 'http://127.0.0.1:1/', 'http://127.9.9.9/', 'http://127.10.0.1/', 'http://127.0.10.1/', 'http://127.0.0.10/', 'http://[::1]:1/', new URL('https://a.test/')]) {
+t.test('only https to a name or a public address is let out; no credentials, no other protocol', async (t) => {
+  for (const good of ['https://a.test/', 'https://8.8.8.8/', 'https://[2600::1]/', 'https://localhost.a.test/', new URL('https://a.test/')]) {
     t.equal((await deliver([200], { url: good })).result.delivered, true, String(good))
   }
-  for (const bad of ['http://a.test/', 'http://127.0.0.1.a.test/', 'http://localhost.a.test/', 'http://10.0.0.1/', 'ftp://a.test/', 'file:///etc/passwd', 'javascript:1', '/in', '', 'https://user:pass@a.test/', 'https://user@a.test/', 'https://:pass@a.test/']) {
+  for (const bad of ['http://a.test/', 'http://8.8.8.8/', 'ftp://a.test/', 'file:///etc/passwd', 'javascript:1', '/in', '', 'https://user:pass@a.test/', 'https://user@a.test/', 'https://:pass@a.test/']) {
     await t.rejects(deliver([200], { url: bad }), { code: 'AUTH_CONFIG_OPTION' }, bad)
+    await t.rejects(deliver([200], { url: bad, allowPrivate: true }), { code: 'AUTH_CONFIG_OPTION' }, bad)
   }
   t.equal((await deliver([200], { url: 'http://a.test/', allowHttp: true })).result.delivered, true)
-  await t.rejects(deliver([200], { url: 'ftp://a.test/', allowHttp: true }), { code: 'AUTH_CONFIG_OPTION' })
+  await t.rejects(deliver([200], { url: 'ftp://a.test/', allowHttp: true, allowPrivate: true }), { code: 'AUTH_CONFIG_OPTION' })
+})
+
+t.test('this machine and private networks are rejected in every spelling, over https and http, unless they are allowed', async (t) => {
+  const loopback = ['127.0.0.1', '127.1', '2130706433', '0x7f000001', '0177.1', '①②⑦.⓪.⓪.①', '[::1]', 'localhost', 'localhost.', 'a.localhost']
+  const others = ['10.0.0.1', '192.168.0.1', '172.16.0.1', '169.254.169.254', '0.0.0.0', '100.64.0.1', '[::]', '[::ffff:127.0.0.1]', '[fd00::1]', '[fe80::1]', '[64:ff9b::7f00:1]']
+  for (const host of [...loopback, ...others]) {
+    for (const options of [{ url: `https://${host}/` }, { url: `http://${host}/` }, { url: `http://${host}/`, allowHttp: true }, { url: `https://${host}/`, allowPrivate: 1 as never }]) {
+      let fetched = false
+      await t.rejects(deliver([200], { ...options, async fetch () { fetched = true; return new Response() } }), { code: 'AUTH_CONFIG_OPTION' }, JSON.stringify(options))
+      t.equal(fetched, false)
+    }
+    t.equal((await deliver([200], { url: `https://${host}/`, allowPrivate: true })).result.delivered, true, host)
+    t.equal((await deliver([200], { url: `http://${host}/`, allowPrivate: true, allowHttp: true })).result.delivered, true, host)
+  }
+  for (const host of loopback) t.equal((await deliver([200], { url: `http://${host}/`, allowPrivate: true })).result.delivered, true, host)
+  for (const host of others) await t.rejects(deliver([200], { url: `http://${host}/`, allowPrivate: true }), { code: 'AUTH_CONFIG_OPTION' }, 'http to another machine is http')
+})
+
+t.test('a delivery that is in progress is tried again, and one that was handled is not', async (t) => {
+  const inProgress = (): Response => new Response(null, { status: 409, headers: { 'retry-after': '10' } })
+  const { result, delays } = await deliver(['hang', inProgress, inProgress, 200])
+  t.strictSame(result.attempts.map(({ status }) => status), [null, 409, 409, 200])
+  t.strictSame(delays, [750, 10_000, 10_000])
+  const done = await deliver(['hang', inProgress, 409])
+  t.match(done.result, { delivered: false, status: 409 })
+  t.equal(done.result.attempts.length, 3)
+})
+
+t.test('an id is a text that every header and every receiver can hold', async (t) => {
+  for (const id of ['', 'x'.repeat(257), 'a b', 'a\r\nx-own: 1', 'é', 5 as never, null as never]) {
+    await t.rejects(deliver([200], { id }), { code: 'AUTH_CONFIG_OPTION' }, String(id).slice(0, 20))
+    for (const scheme of [causeflow(), slack()]) t.throws(() => signWebhook('{}', 'secret', scheme, { id }), { code: 'AUTH_CONFIG_OPTION' })
+  }
+  t.equal((await deliver([200], { id: 'x'.repeat(256) })).result.delivered, true)
+})
+
+t.test('a clock or a random number that is none makes no attempt without a time, and no wait of none', async (t) => {
+  for (const time of [NaN, undefined, Promise.resolve(start), `${start}`, Infinity] as never[]) {
+    let fetched = false
+    await t.rejects(deliver([200], { clock: () => time, async fetch () { fetched = true; return new Response() } }), { code: 'AUTH_CONFIG_OPTION', message: /clock/ })
+    t.equal(fetched, false)
+  }
+  for (const random of [NaN, undefined, 2, -1, '0'] as never[]) t.strictSame((await deliver([500, 200], { random: () => random })).delays, [random === '0' ? 500 : 1000])
+})
+
+t.test('an answer that comes after its attempt was given up is ended, and leaves no rejection', async (t) => {
+  const faults = watchProcess(t)
+  let ended = 0
+  const body = (): ReadableStream => new ReadableStream({ cancel () { ended++; throw new Error('it cannot be cancelled') } })
+  const late: Array<() => void> = []
+  const rings: Array<() => void> = []
+  const timers = { setTimeout (callback: () => void) { rings.push(callback); return callback }, clearTimeout () {} }
+  for (const settle of ['resolve', 'reject', 'hang'] as const) {
+    const delivery = deliverWebhook({
+      url,
+      secret: 'secret',
+      event,
+      retries: 0,
+      timers,
+      fetch: async () => settle === 'hang'
+        ? new Response(body())
+        : await new Promise<Response>((resolve, reject) => { late.push(settle === 'resolve' ? () => { resolve(new Response(body())) } : () => { reject(new Error('late')) }) })
+    })
+    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+    rings.at(-1)!()
+    t.match(await delivery, { delivered: settle === 'hang' })
+    for (const come of late.splice(0)) come()
+    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+  }
+  t.equal(ended, 2)
+  t.strictSame(faults, [])
 })
 
 t.test('wrong options are refused before anything is sent', async (t) => {
@@ -341,12 +413,12 @@ t.test('over a socket: the receiver verifies what arrived, a redirect\'s target 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => { server.closeAllConnections(); server.close() })
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  t.match(await deliverWebhook({ url: `${base}/in`, secret: 'secret', event, scheme: slack() }), { delivered: true, status: 202 })
+  t.match(await deliverWebhook({ url: `${base}/in`, allowPrivate: true, secret: 'secret', event, scheme: slack() }), { delivered: true, status: 202 })
   t.ok(verifyWebhook(seen[0]!.body, seen[0]!.headers, 'secret', slack()))
-  t.match(await deliverWebhook({ url: `${base}/moved`, secret: 'secret', event }), { delivered: false, status: 307, attempts: [{ failure: 'redirect' }] })
+  t.match(await deliverWebhook({ url: `${base}/moved`, allowPrivate: true, secret: 'secret', event }), { delivered: false, status: 307, attempts: [{ failure: 'redirect' }] })
   t.strictSame(seen.map(({ path }) => path), ['/in', '/moved'])
   const rings: Array<() => void> = []
-  const hanging = deliverWebhook({ url: `${base}/hang`, secret: 'secret', event, retries: 0, timers: { setTimeout (callback) { rings.push(callback) }, clearTimeout () {} } })
+  const hanging = deliverWebhook({ url: `${base}/hang`, allowPrivate: true, secret: 'secret', event, retries: 0, timers: { setTimeout (callback) { rings.push(callback) }, clearTimeout () {} } })
   while (seen.length < 3) await new Promise(setImmediate)
   for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate)
   rings[0]!()
@@ -355,5 +427,5 @@ t.test('over a socket: the receiver verifies what arrived, a redirect\'s target 
   await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
   const gone = `http://127.0.0.1:${(closed.address() as AddressInfo).port}`
   await new Promise((resolve) => closed.close(resolve))
-  t.match(await deliverWebhook({ url: gone, secret: 'secret', event, retries: 1, delay: async () => {} }), { delivered: false, status: null, attempts: [{ failure: 'network' }, { failure: 'network' }] })
+  t.match(await deliverWebhook({ url: gone, allowPrivate: true, secret: 'secret', event, retries: 1, delay: async () => {} }), { delivered: false, status: null, attempts: [{ failure: 'network' }, { failure: 'network' }] })
 })
