@@ -47,13 +47,18 @@ function decideLater (decided: Promise<Proof | Pending>, presentation: Presentat
 }
 
 function keepDecision (decided: Proof | Pending, presentation: Presentation, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): void {
-  if (decided.pending) return awaitBody(request, reply, plan, { pending: decided, presentation, decidedAt: decisionTime(plan.registration) })
+  if (decided.pending) {
+    const fault = awaitBody(request, reply, plan, { pending: decided, presentation, decidedAt: decisionTime(plan.registration) })
+    if (fault !== null) throw fault
+    return
+  }
   accept(request, plan, decided)
   if (decided.principal !== null && expectsBody(request)) {
     recordDecision(request, plan.registration, () => decideRouteAgain(plan, presentation, request, reply))
   }
   publishDecision(plan, null, decided.principal, started)
-  if (plan.rawBody && hasBody(request)) awaitBody(request, reply, plan, null)
+  const fault = plan.rawBody && hasBody(request) ? awaitBody(request, reply, plan, null) : null
+  if (fault !== null) throw fault
 }
 
 function refuseRequest (error: unknown, plan: Plan, request: FastifyRequest, reply: FastifyReply, started: number): AuthError {

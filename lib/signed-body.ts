@@ -15,10 +15,15 @@ export type ParserDone = (error: Error | null, body?: unknown) => void
 /** Fastify's own parser takes the bytes as well as a string, whatever its type says. */
 export type JsonParser = (request: FastifyRequest, body: Buffer, done: ParserDone) => void
 
-/** Has the body of a request come to our parser. */
-export function awaitBody (request: FastifyRequest, reply: FastifyReply, plan: Plan, signature: BodyState['signature']): void {
+/** Has the body of a request come to our parser. Returns why it cannot, and then the request is to be rejected; else null. */
+export function awaitBody (request: FastifyRequest, reply: FastifyReply, plan: Plan, signature: BodyState['signature']): AuthError | null {
   const relabelled = new Relabelled(request, plan.registration.labels, plan.declared)
+  if (!relabelled.isEffective) {
+    relabelled.restore()
+    return new AuthError('AUTH_RULE_UNDECIDABLE', 'parser')
+  }
   stateOf(request)[kBody] = { plan, reply, relabelled, signature, failed: false, handling: null }
+  return null
 }
 
 /** The parser behind our labels. It never throws: in a buffer parser of Fastify before 5.12.8 that would end the process. */

@@ -40,6 +40,8 @@ export function bodyFormOf (mediaType: string): BodyForm {
 /** A request whose content type is ours for the moment. */
 export class Relabelled {
   readonly form: BodyForm
+  /** Whether Fastify goes by the label. Where it does not, the application's parser would get the bytes: reject the request. */
+  readonly isEffective: boolean
   readonly #contentType: string | undefined
   /** As the client sent it; another one where an earlier hook has set headers of its own. */
   readonly #received: string | undefined
@@ -53,8 +55,8 @@ export class Relabelled {
     const mediaType = mediaTypeOf(this.#contentType)
     this.form = bodyFormOf(mediaType)
     const label = declared.has(mediaType) ? labels.of(mediaType) : this.form === 'json' ? labels.json : labels.other
-    forgetMediaType(request)
     setContentType(request, label, label)
+    this.isEffective = rereadMediaType(request)
   }
 
   /** Puts the client's content type back. Does nothing the second time. */
@@ -66,8 +68,11 @@ export class Relabelled {
   }
 }
 
-/** Whether a request announces a body (RFC 9112 §6.3). */
-export function hasBody ({ headers }: FastifyRequest): boolean {
+/** Whether a request announces a body: by its headers (RFC 9112 §6.3), over HTTP/2 by not ending with them (RFC 9113 §8.1). */
+export function hasBody ({ headers, raw }: FastifyRequest): boolean {
+  if (raw.httpVersionMajor === 2 && headers['content-length'] === undefined) {
+    return (raw as { stream?: { endAfterHeaders?: boolean } }).stream?.endAfterHeaders !== true
+  }
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] !== undefined && headers['content-length'] !== '0')
 }
 
@@ -79,14 +84,48 @@ function setContentType (request: FastifyRequest, received: string | undefined, 
   request.headers = { ...request.headers, 'content-type': contentType } as FastifyRequest['headers']
 }
 
-let mediaTypeSymbol: symbol | undefined
+type Memory = Record<symbol, unknown>
 
 /**
- * An earlier hook that read `request.mediaType` has made Fastify remember the content type before the label:
- * the application's parser would then see unverified bytes. What was remembered is forgotten; and so is the
- * label once it is off, or the handler would read it there.
+ * Under which symbol the requests of one kind remember their media type. Each copy of Fastify that the process has loaded has a
+ * symbol of its own, and a prototype of requests for each scope. In here only where clearing it was seen to work.
  */
+const mediaTypeSymbols = new WeakMap<object, symbol>()
+
+/**
+ * Has Fastify read the content type anew. Under one that an earlier hook's `request.mediaType` has made it remember, the application's
+ * parser would get bytes that nobody has verified. False where that cannot be made sure.
+ */
+function rereadMediaType (request: FastifyRequest): boolean {
+  if (!('mediaType' in request)) return true
+  const kind = Object.getPrototypeOf(request) as object
+  const memory = request as unknown as Memory
+  const known = mediaTypeSymbols.get(kind)
+  if (known !== undefined) {
+    memory[known] = undefined
+    return true
+  }
+  if (!Object.hasOwn(fastifyPrototypeOf(request), 'mediaType')) return true
+  const remembered = Object.getOwnPropertySymbols(request).find(({ description }) => description === 'fastify.request.contentType')
+  if (remembered !== undefined) memory[remembered] = undefined
+  // What is read now is remembered under the symbol that counts, whatever its name is. If nothing changes, it was remembered before.
+  const before = new Map(Object.getOwnPropertySymbols(request).map((symbol) => [symbol, memory[symbol]]))
+  if (request.mediaType === undefined) return false
+  const changed = Object.getOwnPropertySymbols(request).find((symbol) => memory[symbol] !== before.get(symbol))
+  if (changed === undefined) return false
+  mediaTypeSymbols.set(kind, changed)
+  return true
+}
+
+/** The prototype of all requests of a copy of Fastify. Before 5.9 it has no media type, and remembers none: one that is there is the application's own. */
+function fastifyPrototypeOf (request: object): object {
+  let prototype = request
+  for (let next = Object.getPrototypeOf(prototype) as object | null; next !== null && next !== Object.prototype; next = Object.getPrototypeOf(prototype) as object | null) prototype = next
+  return prototype
+}
+
+/** Forgets the label once it is off: the handler would read it. */
 function forgetMediaType (request: FastifyRequest): void {
-  mediaTypeSymbol ??= Object.getOwnPropertySymbols(request).find(({ description }) => description === 'fastify.request.contentType')
-  if (mediaTypeSymbol !== undefined) (request as unknown as Record<symbol, unknown>)[mediaTypeSymbol] = undefined
+  const known = mediaTypeSymbols.get(Object.getPrototypeOf(request) as object)
+  if (known !== undefined) (request as unknown as Memory)[known] = undefined
 }

@@ -1,8 +1,9 @@
 import t from 'tap'
 import { gzipSync } from 'node:zlib'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { auth } from '../../lib/index.js'
-import { bearer, createApp, createLog, issueKey, refusalOf, refusals, signed, tokenSecret, watchProcess, webhookSecret } from '../fixtures/app.js'
+import http2 from 'node:http2'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { auth, causeflowAuth } from '../../lib/index.js'
+import { authOptions, bearer, createApp, createLog, issueKey, refusalOf, refusals, signed, tokenSecret, watchProcess, webhookSecret } from '../fixtures/app.js'
 import { chunks, exchange, head, listen, open, readAnswer } from '../fixtures/socket.js'
 
 watchProcess(t)
@@ -478,4 +479,33 @@ t.test('what a handler or a parser throws behind an asynchronous proof is answer
   t.equal((await app.inject({ method: 'POST', url: '/hook', payload: '{}', headers: signed('{}') })).statusCode, 500)
   t.equal((await app.inject({ method: 'POST', url: '/throws', payload: '{}', headers: signed('{}') })).statusCode, 500)
   t.strictSame(faults, [])
+})
+
+t.test('over HTTP/2 the raw body is kept, with and without a length, and a signed one is verified', async (t) => {
+  const app = Fastify({ http2: true })
+  await app.register(causeflowAuth, authOptions() as never)
+  const kept = async ({ rawBody, body }: { rawBody: Buffer | null, body: unknown }) => ({ raw: rawBody?.toString() ?? null, body: body ?? null })
+  app.post('/kept', { config: { auth: auth.public(), rawBody: true } }, kept as never)
+  app.post('/hook', hook, kept as never)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = http2.connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(async () => {
+    session.destroy()
+    await app.close()
+  })
+  const send = (path: string, headers: Record<string, string | number>, payload: string | null): Promise<unknown> => new Promise((resolve, reject) => {
+    const stream = session.request({ ':method': 'POST', ':path': path, ...headers }, { endStream: payload === null })
+    let [text, status] = ['', 0]
+    stream.setEncoding('utf8').on('response', (answer) => { status = Number(answer[':status']) }).on('data', (chunk: string) => { text += chunk })
+    stream.on('end', () => { resolve([status, JSON.parse(text) as unknown]) }).on('error', reject)
+    if (payload !== null) stream.end(payload)
+  })
+  const json = { 'content-type': 'application/json' }
+  for (const length of [{}, { 'content-length': 7 }]) {
+    t.strictSame(await send('/kept', { ...json, ...length }, '{"a":1}'), [200, { raw: '{"a":1}', body: { a: 1 } }])
+    t.strictSame(await send('/hook', { ...signed('{"a":1}'), ...length }, '{"a":1}'), [200, { raw: '{"a":1}', body: { a: 1 } }])
+    t.match(await send('/hook', { ...signed('{"a":1}'), ...length }, '{"a":2}'), [401, { code: 'AUTH_SIGNATURE_INVALID' }])
+  }
+  t.strictSame(await send('/kept', {}, null), [200, { raw: null, body: null }])
+  t.match(await send('/hook', signed('{"a":1}'), null), [401, { code: 'AUTH_SIGNATURE_INVALID' }])
 })
