@@ -8,7 +8,7 @@ import { Redis } from 'ioredis'
 import { subscribe } from 'node:diagnostics_channel'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { apiKeySecret, auth, causeflowAuth, causeflowErrorHandler, MemoryApiKeyStore, MemoryReplayStore, principalOf, problemErrorHandler, standardWebhooks, type ApiKeyStore, type CauseflowAuthOptions, type JwtOptions } from '../../lib/index.js'
+import { apiKeySecret, auth, causeflowAuth, causeflowErrorHandler, MemoryApiKeyStore, MemoryReplayStore, principalOf, problemErrorHandler, standardWebhooks, type ApiKeyStore, type CauseflowAuthOptions, type JwtOptions, type ReplayStore } from '../../lib/index.js'
 import { PostgresApiKeyStore } from '../../lib/postgres/index.js'
 import { redisInvalidation, RedisReplayStore, withInvalidation } from '../../lib/redis/index.js'
 import { postgres } from '../fixtures/services.js'
@@ -18,8 +18,8 @@ export interface HardServerConfig {
   jwt: Pick<JwtOptions, 'issuer' | 'audience' | 'keySet' | 'secret' | 'tokenCache'> | null
   /** Where keys are; null: in memory. With `database` the server is a private one. */
   postgres: { schema: string, poolPort?: number, listenerPort?: number, database?: string, poolSize?: number } | null
-  /** Where deliveries are remembered; null: in memory. With `channel` the changes of keys are told there, too. */
-  redis: { url: string, prefix: string, channel?: boolean } | null
+  /** Where deliveries are remembered; null: in memory. With `channel` the changes of keys are told there, too. `lease`: milliseconds, in place of the plugin's. */
+  redis: { url: string, prefix: string, channel?: boolean, lease?: number } | null
   webhookSecret: string
   sealingKey: string
   /** Seconds by which a delivery's time may differ. */
@@ -35,6 +35,8 @@ export interface Orders {
   revoke: { input: { tenantId: string, keyId: string }, answer: string }
   rotate: { input: { tenantId: string, keyId: string, overlap?: number }, answer: { keyId: string, plaintextKey: string, webhookSecret: string | null } | string }
   state: { input: null, answer: { healthy: boolean | null, heap: number, rss: number, begun: string[], routes: unknown } }
+  /** The ids of the deliveries whose handlers have run at `/work`, in the order of their ends. */
+  handled: { input: null, answer: string[] }
   /** Stops the event loop for so many milliseconds. */
   block: { input: number, answer: null }
 }
@@ -51,7 +53,12 @@ const redis = config.redis === null ? null : new Redis(config.redis.url)
 redis?.on('error', () => {})
 const keys = own === null || pool === null ? new MemoryApiKeyStore() : new PostgresApiKeyStore({ pool, schema: own.schema, ...config.redis?.channel === true ? {} : { listener: () => new pg.Client({ ...at, port: own.listenerPort ?? postgres.port }) } })
 const store: ApiKeyStore = redis !== null && config.redis?.channel === true ? withInvalidation(keys, redisInvalidation({ client: redis, channel: config.redis.prefix })) : keys
-const replay = config.redis === null || redis === null ? new MemoryReplayStore() : new RedisReplayStore({ client: redis, prefix: config.redis.prefix })
+const replay: ReplayStore = config.redis === null || redis === null ? new MemoryReplayStore() : new RedisReplayStore({ client: redis, prefix: config.redis.prefix })
+const { lease: ownLease } = config.redis ?? {}
+if (ownLease !== undefined) {
+  const begin = replay.begin.bind(replay)
+  replay.begin = (attempt) => begin(attempt, ownLease)
+}
 
 const logged: FastifyServerOptions = config.loud === true ? { logger: { level: 'trace' } } : {}
 const app = Fastify({ ...logged, pluginTimeout: 60_000 })
@@ -81,6 +88,12 @@ await app.register(causeflowAuth, options)
 const { apiKeys } = app.causeflowAuth
 app.get('/key', { config: { auth: auth.apiKey() } }, async (request) => ({ keyId: principalOf(request, 'apiKey').keyId }))
 app.post('/hook', { config: { auth: auth.webhook() } }, async () => ({ received: true }))
+const handled: string[] = []
+app.post('/work', { config: { auth: auth.webhook() } }, async (request) => {
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 30))
+  handled.push(principalOf(request, 'webhook').deliveryId ?? '')
+  return { received: true }
+})
 app.post('/v1/:tenantId/ingest', { config: { auth: auth.all(auth.apiKey(), auth.webhook('own')) } }, async (request) => ({ keyId: principalOf(request, 'apiKey').keyId }))
 if (config.jwt !== null) {
   const wait = async (request: { query: unknown }): Promise<void> => {
@@ -109,6 +122,7 @@ const orders: { [O in keyof Orders]: (input: Orders[O]['input']) => Promise<Orde
     const { heapUsed, rss } = process.memoryUsage()
     return { healthy: store.invalidation?.healthy ?? null, heap: heapUsed, rss, begun, routes: app.causeflowAuth.routes() }
   },
+  handled: async () => handled,
   async block (milliseconds) {
     const end = performance.now() + milliseconds
     while (performance.now() < end);
