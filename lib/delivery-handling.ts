@@ -29,6 +29,8 @@ export class DeliveryHandling {
   #finished = false
   /** The connection was closed before that. */
   #gone: boolean
+  /** The event loop has not turned since the connection was closed. */
+  #closing = false
   /** The response is Fastify's own, because the handler took too long. */
   #timedOut = false
   /** The handler waits for the response, and its promise says nothing more than the response does. */
@@ -52,6 +54,8 @@ export class DeliveryHandling {
     raw.once('close', () => {
       if (this.#finished) return
       this.#gone = true
+      this.#closing = true
+      setImmediate(() => { this.#closing = false })
       this.#settle()
     })
     for (const claim of claims) {
@@ -109,7 +113,7 @@ export class DeliveryHandling {
 
   /** Notes a response that is about to be sent. */
   sending (payload: unknown): void {
-    if (this.#timedOut) return
+    if (this.#timedOut || this.#isFastifysOwn(payload)) return
     this.#status = this.#reply.statusCode
     this.#payload = kindOf(payload)
     if (this.#payload === 'stream') {
@@ -169,15 +173,30 @@ export class DeliveryHandling {
 
   /**
    * A handler that returns its reply, to send it later, has a promise that ends with the connection, while its work goes on. It is
-   * known by its asking the reply.
+   * known by its asking the reply, and its end by what it sends.
    */
   #watchThen (): void {
-    const reply = this.#reply as unknown as { then: (...handlers: unknown[]) => unknown }
-    const { then } = reply
+    const reply = this.#reply as unknown as Record<'then' | 'send', (...values: unknown[]) => unknown>
+    const { then, send } = reply
     reply.then = (...handlers) => {
       this.#awaitsReply = true
       return then.apply(reply, handlers)
     }
+    reply.send = (...values) => {
+      const [payload] = values
+      const sent = send.apply(reply, values)
+      // Where Fastify has sent something of its own no hook sees this any more.
+      if (this.#gone && this.#awaitsReply && this.#status === null && !this.#timedOut && !this.#isFastifysOwn(payload)) {
+        this.#status = payload instanceof Error ? 500 : this.#reply.statusCode
+        this.#settle()
+      }
+      return sent
+    }
+  }
+
+  /** Fastify 5.0 sends nothing as the answer of a handler whose connection was closed while it awaited its reply. */
+  #isFastifysOwn (payload: unknown): boolean {
+    return payload === undefined && this.#closing && this.#awaitsReply
   }
 }
 

@@ -146,6 +146,23 @@ t.test('the same bytes or the same id of two keys are two deliveries: no key use
   }
 })
 
+t.test('a tenant that fills its share of a replay store is 503 alone, with as many keys as it has', async (t) => {
+  const app = await createApp(t, { auth: { webhook: { secret: apiKeySecret(), replay: new MemoryReplayStore({ clock: () => now, max: 40 }) } } })
+  app.post('/v1/webhooks/:tenantId', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => ({}))
+  await app.ready()
+  const [a1, a2, b, c] = [await issueKey(app), await issueKey(app), await issueKey(app, { tenantId: 'ten_b' }), await issueKey(app, { tenantId: 'ten_c' })]
+  let number = 0
+  const send = async (tenantId: string, { plaintextKey, webhookSecret }: IssuedApiKey): Promise<Answer> => {
+    const payload = `{"n":${number++}}`
+    return await app.inject({ method: 'POST', url: `/v1/webhooks/${tenantId}`, payload, headers: { 'x-api-key': plaintextKey, ...signed(payload, {}, webhookSecret ?? '') } })
+  }
+  const statuses = []
+  for (let sent = 0; sent < 50; sent++) statuses.push((await send('ten_a', sent % 2 ? a1 : a2)).statusCode)
+  t.strictSame(statuses, [...Array<number>(20).fill(200), ...Array<number>(30).fill(503)])
+  for (const [tenantId, key] of [['ten_b', b], ['ten_c', c]] as const) t.equal((await send(tenantId, key)).statusCode, 200, tenantId)
+  t.strictSame(refusalOf(await send('ten_a', a1)), { status: 503, code: 'AUTH_STORE_UNAVAILABLE', challenge: undefined })
+})
+
 t.test('of two signatures on one delivery, one that cannot be remembered lets the other come again, and leaves no rejection to nobody', async (t) => {
   const faults = watchProcess(t)
   const memory = new MemoryReplayStore({ clock: () => now })
