@@ -1,12 +1,15 @@
-/** What becomes of a delivery between its claim and the end of its handler: handled, or free for the sender's next try. */
+/**
+ * What becomes of a delivery between its claim and the end of its handler: handled, or free for the sender's
+ * next try.
+ */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isPromiseLike } from './webhook/time-limit.js'
 import type { AuthError } from './errors.js'
 import type { ClaimedDelivery } from './webhook/replay.js'
 
 /**
- * How far the handler has come. `returned` is one that answers by `reply.send()`: nothing but its response says that it has
- * ended. `running` is one whose promise is pending, whatever has been sent meanwhile.
+ * How far the handler has come. `returned` is one that answers by `reply.send()`: nothing but its response
+ * says that it has ended. `running` is one whose promise is pending, whatever has been sent meanwhile.
  */
 type Phase = 'before' | 'running' | 'returned' | 'resolved' | 'rejected'
 
@@ -14,8 +17,9 @@ type Phase = 'before' | 'running' | 'returned' | 'resolved' | 'rejected'
 type Outcome = 'open' | 'handled' | 'failed' | 'unknown'
 
 /**
- * A delivery is handled when its response has a status below 400. It is settled only when the handler has ended, not when
- * the connection has: a sender that leaves, and a `handlerTimeout`, end no handler, and a second one must not run next to it.
+ * A delivery is handled when its response has a status below 400. It is settled only when the handler has
+ * ended, not when the connection has: a sender that leaves, and a `handlerTimeout`, end no handler, and a
+ * second one must not run next to it.
  */
 export class DeliveryHandling {
   readonly #request: FastifyRequest
@@ -60,13 +64,15 @@ export class DeliveryHandling {
     })
     for (const claim of claims) {
       claim.hold(() => {
-        quietly(() => { request.log.warn('another try has taken over a delivery whose handler is still running: this process was stopped for longer than the lease') })
+        quietly(() => { request.log.warn(lost) })
       })
     }
     this.#settle()
   }
 
-  /** Runs the handler, unless the sender has left: the delivery is free then, and another try may have begun. */
+  /**
+   * Runs the handler, unless the sender has left: the delivery is free then, and another try may have begun.
+   */
   run (handler: () => unknown): unknown {
     // Two registrations of the plugin wrap a handler twice.
     if (this.#phase !== 'before') return handler()
@@ -105,7 +111,8 @@ export class DeliveryHandling {
     if (isTimeout(error) && (this.#phase === 'running' || this.#phase === 'returned')) {
       this.#timedOut = true
     } else {
-      // Which status it gets is not known yet. Released now, and not when the answer has been sent: the sender may be fast.
+      // Which status it gets is not known yet. Released now, and not when the answer has been sent: the
+      // sender may be fast.
       this.#status = 500
     }
     this.#settle()
@@ -127,8 +134,10 @@ export class DeliveryHandling {
 
   #ended (phase: 'resolved' | 'rejected', value?: unknown): void {
     this.#phase = phase
-    // Of a promise that resolves with something Fastify is about to send it, and says then what its status is.
-    if (phase === 'resolved' && this.#gone && !this.#awaitsReply && value === undefined && !this.#timedOut) this.#status ??= this.#reply.statusCode
+    // Of a promise that resolves with something Fastify is about to send it, and says then what its status
+    // is.
+    const sendsNothing = phase === 'resolved' && value === undefined && this.#gone
+    if (sendsNothing && !this.#awaitsReply && !this.#timedOut) this.#status ??= this.#reply.statusCode
     this.#settle()
   }
 
@@ -151,7 +160,10 @@ export class DeliveryHandling {
     return this.#phase === 'resolved' && !this.#awaitsReply ? 'open' : 'unknown'
   }
 
-  /** Of a response with a good status. A hook that follows may still change it, until it has been sent or there is nobody left to send it to. */
+  /**
+   * Of a response with a good status. A hook that follows may still change it, until it has been sent or
+   * there is nobody left to send it to.
+   */
   #sent (): Outcome {
     if (this.#payload === 'failed-stream') return 'failed'
     if (this.#finished) return 'handled'
@@ -162,7 +174,8 @@ export class DeliveryHandling {
 
   #settle (): void {
     const outcome = this.#outcome()
-    // What was handled stays so. What was released is remembered all the same where an error handler answers a good status.
+    // What was handled stays so. What was released is remembered all the same where an error handler answers
+    // a good status.
     if (outcome === 'open' || outcome === this.#settled || this.#settled === 'handled') return
     this.#settled = outcome
     for (const claim of this.#claims) {
@@ -172,8 +185,8 @@ export class DeliveryHandling {
   }
 
   /**
-   * A handler that returns its reply, to send it later, has a promise that ends with the connection, while its work goes on. It is
-   * known by its asking the reply, and its end by what it sends.
+   * A handler that returns its reply, to send it later, has a promise that ends with the connection, while
+   * its work goes on. It is known by its asking the reply, and its end by what it sends.
    */
   #watchThen (): void {
     const reply = this.#reply as unknown as Record<'then' | 'send', (...values: unknown[]) => unknown>
@@ -186,7 +199,8 @@ export class DeliveryHandling {
       const [payload] = values
       const sent = send.apply(reply, values)
       // Where Fastify has sent something of its own no hook sees this any more.
-      if (this.#gone && this.#awaitsReply && this.#status === null && !this.#timedOut && !this.#isFastifysOwn(payload)) {
+      const isUnseen = this.#gone && this.#awaitsReply && this.#status === null && !this.#timedOut
+      if (isUnseen && !this.#isFastifysOwn(payload)) {
         this.#status = payload instanceof Error ? 500 : this.#reply.statusCode
         this.#settle()
       }
@@ -194,7 +208,10 @@ export class DeliveryHandling {
     }
   }
 
-  /** Fastify 5.0 sends nothing as the answer of a handler whose connection was closed while it awaited its reply. */
+  /**
+   * Fastify 5.0 sends nothing as the answer of a handler whose connection was closed while it awaited its
+   * reply.
+   */
   #isFastifysOwn (payload: unknown): boolean {
     return payload === undefined && this.#closing && this.#awaitsReply
   }
@@ -211,6 +228,8 @@ export function giveUp (request: FastifyRequest, reply: FastifyReply): undefined
   reply.hijack()
   return undefined
 }
+
+const lost = 'another try has taken over a delivery whose handler is still running: this process was stopped for longer than its lease'
 
 const reports = {
   handled: 'a delivery was handled and could not be remembered: sent again after its lease, it will be handled again',
@@ -240,6 +259,7 @@ function isTimeout (error: unknown): boolean {
 
 function kindOf (payload: unknown): 'whole' | 'stream' | 'web-stream' {
   if (typeof payload !== 'object' || payload === null) return 'whole'
-  if (typeof (payload as { pipe?: unknown }).pipe === 'function' && typeof (payload as { once?: unknown }).once === 'function') return 'stream'
+  const { pipe, once } = payload as { pipe?: unknown, once?: unknown }
+  if (typeof pipe === 'function' && typeof once === 'function') return 'stream'
   return payload instanceof Uint8Array ? 'whole' : 'web-stream'
 }

@@ -15,7 +15,10 @@ export type ParserDone = (error: Error | null, body?: unknown) => void
 /** Fastify's own parser takes the bytes as well as a string, whatever its type says. */
 export type JsonParser = (request: FastifyRequest, body: Buffer, done: ParserDone) => void
 
-/** Has the body of a request come to our parser. Returns why it cannot, and then the request is to be rejected; else null. */
+/**
+ * Has the body of a request come to our parser. Returns why it cannot, and then the request is to be
+ * rejected; else null.
+ */
 export function awaitBody (request: FastifyRequest, reply: FastifyReply, plan: Plan, signature: BodyState['signature']): AuthError | null {
   const relabelled = new Relabelled(request, plan.registration.labels, plan.declared)
   if (!relabelled.isEffective) {

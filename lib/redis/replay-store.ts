@@ -17,8 +17,9 @@ export interface RedisReplayStoreOptions {
 }
 
 /**
- * Each delivery is one key in Redis: the try that handles it for as long as its lease, then `done` for as long as it is remembered.
- * Only durations are sent, so that Redis may have another time of day than the processes have.
+ * Each delivery is one key in Redis: the try that handles it for as long as its lease, then `done` for as
+ * long as it is remembered. Only durations are sent, so that Redis may have another time of day than the
+ * processes have.
  *
  * A Redis that evicts keys to make room (any `maxmemory-policy` but `noeviction`) forgets deliveries before their time, and one
  * that restarts without persistence forgets them all.
@@ -27,7 +28,10 @@ export class RedisReplayStore implements ReplayStore {
   readonly #driver: RedisDriver
   readonly #prefix: string
   readonly #begin: ReturnType<typeof createCaller>
-  /** Of their own: a thousand tries that wait for a Redis that hangs must not keep the end of any of them from being sent. */
+  /**
+   * Of their own: a thousand tries that wait for a Redis that hangs must not keep the end of any of them from
+   * being sent.
+   */
   readonly #end: ReturnType<typeof createCaller>
 
   constructor (options: RedisReplayStoreOptions) {
@@ -42,14 +46,17 @@ export class RedisReplayStore implements ReplayStore {
   async begin (attempt: DeliveryTry, lease: number): Promise<DeliveryState> {
     const words = ['EVAL', beginScript, '1', this.#prefix + attempt.key, attempt.id, milliseconds(lease)]
     // What is stored after the time limit was answered 503, and nobody handles it.
-    const answer = await this.#begin(() => this.#driver.command(...words), (late) => { if (textOf(late) === attempt.id) this.release(attempt).catch(() => {}) })
+    const answer = await this.#begin(() => this.#driver.command(...words), (late) => {
+      if (textOf(late) === attempt.id) this.release(attempt).catch(() => {})
+    })
     const holder = textOf(answer)
     if (holder === attempt.id) return 'new'
     return holder === done ? 'done' : 'in-progress'
   }
 
   async finish ({ key }: DeliveryTry, retention: number): Promise<void> {
-    const answer = await this.#end(() => this.#driver.command('SET', this.#prefix + key, done, 'PX', milliseconds(retention)))
+    const words = ['SET', this.#prefix + key, done, 'PX', milliseconds(retention)]
+    const answer = await this.#end(() => this.#driver.command(...words))
     if (textOf(answer) !== 'OK') throw new TypeError('Redis answered SET with something else than OK')
   }
 
@@ -61,8 +68,8 @@ export class RedisReplayStore implements ReplayStore {
 /** No try has this id: theirs are 16 characters. */
 const done = 'done'
 
-// One step each. A driver may send a command a second time when the first answer was lost with its connection: the try that
-// meets itself is told that the delivery is its own.
+// One step each. A driver may send a command a second time when the first answer was lost with its
+// connection: the try that meets itself is told that the delivery is its own.
 const beginScript = `local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -21,7 +21,10 @@ export interface DeliverWebhookOptions {
   body?: string | Uint8Array
   /** Default: causeflow(). */
   scheme?: SignatureScheme
-  /** The delivery's id, the same at every try: 256 visible ASCII characters at most. Default: `msg_` and a random UUID. */
+  /**
+   * The delivery's id, the same at every try: 256 visible ASCII characters at most. Default: `msg_` and a
+   * random UUID.
+   */
   id?: string
   /** Further headers. The scheme's own win. Default: `content-type: application/json`. */
   headers?: Record<string, string>
@@ -34,13 +37,16 @@ export interface DeliverWebhookOptions {
   /** Send over http: anyone on the way reads the body. Default: false. */
   allowHttp?: boolean
   /**
-   * Send to addresses of this machine and of private networks, over http to this machine: for tests, and for URLs of your own. Never for
-   * a URL that a customer gives. Default: false.
+   * Send to addresses of this machine and of private networks, over http to this machine: for tests, and for
+   * URLs of your own. Never for a URL that a customer gives. Default: false.
    */
   allowPrivate?: boolean
   /** Ends the delivery; an attempt under way counts as aborted. */
   signal?: AbortSignal
-  /** Default: the global fetch. Hand in one that rejects private addresses when the url is a customer's: this function does not look up where a name leads. */
+  /**
+   * Default: the global fetch. Hand in one that rejects private addresses when the url is a customer's: this
+   * function does not look up where a name leads.
+   */
   fetch?: typeof fetch
   /** Milliseconds since the epoch. Default: Date.now. */
   clock?: () => number
@@ -70,15 +76,19 @@ export interface DeliveryResult {
   /** Whether an attempt was answered with 2xx. */
   readonly delivered: boolean
   readonly id: string
-  /** The last status answered; null when nothing ever was. 409 after an attempt that got no answer often means that it had arrived. */
+  /**
+   * The last status answered; null when nothing ever was. 409 after an attempt that got no answer often means
+   * that it had arrived.
+   */
   readonly status: number | null
   readonly attempts: readonly DeliveryAttempt[]
 }
 
 /**
- * Signs and sends a delivery. Network failures, 408, 429, 5xx, and a 409 with Retry-After (another try is being handled) are tried
- * again, after a wait that doubles from one second with jitter, or as long as Retry-After asks; every other answer is final, a redirect too, which is never followed: it would carry
- * the body to a place that nobody configured. Each attempt is signed with its own time.
+ * Signs and sends a delivery. Network failures, 408, 429, 5xx, and a 409 with Retry-After (another try is
+ * being handled) are tried again, after a wait that doubles from one second with jitter, or as long as
+ * Retry-After asks; every other answer is final, a redirect too, which is never followed: it would carry the
+ * body to a place that nobody configured. Each attempt is signed with its own time.
  *
  * A failed delivery is a result and not an error; what is thrown is a fault of configuration, or what `delay` failed with. Of an
  * answer's body at most 16 kB are read, and none is kept.
@@ -222,7 +232,10 @@ function now (clock: () => number): number {
   return time
 }
 
-/** Ends an answer that comes when its attempt has been given up: nobody would read it, and its connection would stay open. */
+/**
+ * Ends an answer that comes when its attempt has been given up: nobody would read it, and its connection
+ * would stay open.
+ */
 function cancelAfter (signal: AbortSignal, response: Response): void {
   if (signal.aborted && response.body?.locked === false) response.body.cancel().catch(() => {})
 }

@@ -2,7 +2,10 @@ import { configError } from '../errors.js'
 import type { DeliveryState, DeliveryTry, ReplayStore } from './replay.js'
 
 export interface MemoryReplayStoreOptions {
-  /** How many deliveries it remembers at most; about 300 bytes each. Default: 500 000, or 5 each second for a day. */
+  /**
+   * How many deliveries it remembers at most; about 300 bytes each. Default: 500 000, or 5 each second for a
+   * day.
+   */
   max?: number
   /** Milliseconds since the epoch. Default: Date.now. */
   clock?: () => number
@@ -12,9 +15,10 @@ export interface MemoryReplayStoreOptions {
  * A replay store in this process's memory. It knows nothing of other processes and forgets all when it ends: a service that
  * runs twice, or restarts, needs a shared one.
  *
- * When it is full of deliveries that still count, it takes no new one (the answer is 503 and the sender tries again): to make room
- * by forgetting would let the forgotten ones in a second time, and nobody would notice. An owner (a tenant, or a key) may hold as
- * many deliveries as are left free: half of the store if it is alone, so that it cannot take the place of the others.
+ * When it is full of deliveries that still count, it takes no new one (the answer is 503 and the sender tries
+ * again): to make room by forgetting would let the forgotten ones in a second time, and nobody would notice.
+ * An owner (a tenant, or a key) may hold as many deliveries as are left free: half of the store if it is
+ * alone, so that it cannot take the place of the others.
  */
 export class MemoryReplayStore implements ReplayStore {
   readonly #max: number
@@ -105,7 +109,10 @@ export class MemoryReplayStore implements ReplayStore {
     else this.#held.delete(owner)
   }
 
-  /** Drops the slots that are over and returns the time. Each slot is visited once, or none is when none was filled. */
+  /**
+   * Drops the slots that are over and returns the time. Each slot is visited once, or none is when none was
+   * filled.
+   */
   #sweep (): number {
     const now = this.#now()
     const current = slotBefore(now)

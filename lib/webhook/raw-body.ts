@@ -40,7 +40,10 @@ export function bodyFormOf (mediaType: string): BodyForm {
 /** A request whose content type is ours for the moment. */
 export class Relabelled {
   readonly form: BodyForm
-  /** Whether Fastify goes by the label. Where it does not, the application's parser would get the bytes: reject the request. */
+  /**
+   * Whether Fastify goes by the label. Where it does not, the application's parser would get the bytes:
+   * reject the request.
+   */
   readonly isEffective: boolean
   readonly #contentType: string | undefined
   /** As the client sent it; another one where an earlier hook has set headers of its own. */
@@ -68,7 +71,10 @@ export class Relabelled {
   }
 }
 
-/** Whether a request announces a body: by its headers (RFC 9112 §6.3), over HTTP/2 by not ending with them (RFC 9113 §8.1). */
+/**
+ * Whether a request announces a body: by its headers (RFC 9112 §6.3), over HTTP/2 by not ending with them
+ * (RFC 9113 §8.1).
+ */
 export function hasBody ({ headers, raw }: FastifyRequest): boolean {
   if (raw.httpVersionMajor === 2 && headers['content-length'] === undefined) {
     return (raw as { stream?: { endAfterHeaders?: boolean } }).stream?.endAfterHeaders !== true
@@ -87,14 +93,16 @@ function setContentType (request: FastifyRequest, received: string | undefined, 
 type Memory = Record<symbol, unknown>
 
 /**
- * Under which symbol the requests of one kind remember their media type. Each copy of Fastify that the process has loaded has a
- * symbol of its own, and a prototype of requests for each scope. In here only where clearing it was seen to work.
+ * Under which symbol the requests of one kind remember their media type. Each copy of Fastify that the
+ * process has loaded has a symbol of its own, and a prototype of requests for each scope. In here only where
+ * clearing it was seen to work.
  */
 const mediaTypeSymbols = new WeakMap<object, symbol>()
 
 /**
- * Has Fastify read the content type anew. Under one that an earlier hook's `request.mediaType` has made it remember, the application's
- * parser would get bytes that nobody has verified. False where that cannot be made sure.
+ * Has Fastify read the content type anew. Under one that an earlier hook's `request.mediaType` has made it
+ * remember, the application's parser would get bytes that nobody has verified. False where that cannot be
+ * made sure.
  */
 function rereadMediaType (request: FastifyRequest): boolean {
   if (!('mediaType' in request)) return true
@@ -108,7 +116,8 @@ function rereadMediaType (request: FastifyRequest): boolean {
   if (!Object.hasOwn(fastifyPrototypeOf(request), 'mediaType')) return true
   const remembered = Object.getOwnPropertySymbols(request).find(({ description }) => description === 'fastify.request.contentType')
   if (remembered !== undefined) memory[remembered] = undefined
-  // What is read now is remembered under the symbol that counts, whatever its name is. If nothing changes, it was remembered before.
+  // What is read now is remembered under the symbol that counts, whatever its name is. If nothing changes, it
+  // was remembered before.
   const before = new Map(Object.getOwnPropertySymbols(request).map((symbol) => [symbol, memory[symbol]]))
   if (request.mediaType === undefined) return false
   const changed = Object.getOwnPropertySymbols(request).find((symbol) => memory[symbol] !== before.get(symbol))
@@ -117,11 +126,13 @@ function rereadMediaType (request: FastifyRequest): boolean {
   return true
 }
 
-/** The prototype of all requests of a copy of Fastify. Before 5.9 it has no media type, and remembers none: one that is there is the application's own. */
+/**
+ * The prototype of all requests of a copy of Fastify. Before 5.9 it has no media type, and remembers none:
+ * one that is there is the application's own.
+ */
 function fastifyPrototypeOf (request: object): object {
-  let prototype = request
-  for (let next = Object.getPrototypeOf(prototype) as object | null; next !== null && next !== Object.prototype; next = Object.getPrototypeOf(prototype) as object | null) prototype = next
-  return prototype
+  const next = Object.getPrototypeOf(request) as object | null
+  return next === null || next === Object.prototype ? request : fastifyPrototypeOf(next)
 }
 
 /** Forgets the label once it is off: the handler would read it. */

@@ -4,8 +4,8 @@ import { AuthError } from '../errors.js'
 import { isPromiseLike, TimeLimitError, withinTimeLimit, type Timers } from './time-limit.js'
 
 /**
- * What a store answers to a try: `new`, the delivery is this try's; `in-progress`, another try is handling it;
- * `done`, it was handled.
+ * What a store answers to a try: `new`, the delivery is this try's; `in-progress`, another try is handling
+ * it; `done`, it was handled.
  */
 export type DeliveryState = 'new' | 'in-progress' | 'done'
 
@@ -15,21 +15,27 @@ export interface DeliveryTry {
   readonly key: string
   /** Which try: 16 random characters of base64url. */
   readonly id: string
-  /** Whose delivery, so that a store can bound what one tenant fills: 43 characters of base64url; null for a configured secret. */
+  /**
+   * Whose delivery, so that a store can bound what one tenant fills: 43 characters of base64url; null for a
+   * configured secret.
+   */
   readonly owner: string | null
 }
 
 /**
- * Where deliveries are remembered. A delivery is in progress from `begin` until `finish` or `release`, or until its
- * lease ends, and done from `finish` on. Times are durations in milliseconds, so that a store may use a clock of its own.
+ * Where deliveries are remembered. A delivery is in progress from `begin` until `finish` or `release`, or
+ * until its lease ends, and done from `finish` on. Times are durations in milliseconds, so that a store may
+ * use a clock of its own.
  *
- * Each method is one step: of two tries that begin one delivery at the same time, in one process or in two, exactly one
- * is told `new`. A method that cannot answer throws or rejects; an answer that takes longer than 2 seconds counts as none.
+ * Each method is one step: of two tries that begin one delivery at the same time, in one process or in two,
+ * exactly one is told `new`. A method that cannot answer throws or rejects; an answer that takes longer than
+ * 2 seconds counts as none.
  */
 export interface ReplayStore {
   /**
    * Gives the delivery to the try for as long as the lease, and answers `new`, unless another try holds it
-   * (`in-progress`) or it was handled (`done`). The try that holds it begins again to extend its lease, and is told `new`.
+   * (`in-progress`) or it was handled (`done`). The try that holds it begins again to extend its lease, and
+   * is told `new`.
    */
   begin (attempt: DeliveryTry, lease: number): DeliveryState | Promise<DeliveryState>
   /** Remembers the delivery as done for this time, whoever holds it: its handler has succeeded. */
@@ -54,39 +60,47 @@ const retryInProgress = 10
 /** Milliseconds that a call of the store may take. */
 const timeLimit = 2000
 
+type Claims = ClaimedDelivery[]
+
 /** An outcome of a call that never throws or rejects: what went wrong, for the log, or null. */
 type Outcome = AuthError | null | Promise<AuthError | null>
 
 /**
- * Claims a delivery under each of its keys; all of them, or none. Throws AUTH_DELIVERY_REPLAYED where it is in progress or
- * done, and AUTH_STORE_UNAVAILABLE when the store cannot tell: what cannot be decided is rejected.
+ * Claims a delivery under each of its keys; all of them, or none. Throws AUTH_DELIVERY_REPLAYED where it is
+ * in progress or done, and AUTH_STORE_UNAVAILABLE when the store cannot tell: what cannot be decided is
+ * rejected.
  */
-export function claimDelivery (store: ReplayStore, keys: readonly string[], owner: string | null, retention: number, tools: ClaimTools): ClaimedDelivery[] | Promise<ClaimedDelivery[]> {
+export function claimDelivery (
+  store: ReplayStore, keys: readonly string[], owner: string | null, retention: number, tools: ClaimTools
+): Claims | Promise<Claims> {
   return claimFrom(0, [])
 
-  function claimFrom (index: number, claims: ClaimedDelivery[]): ClaimedDelivery[] | Promise<ClaimedDelivery[]> {
+  function claimFrom (index: number, claims: Claims): Claims | Promise<Claims> {
     for (let i = index; i < keys.length; i++) {
       const attempt = { key: keys[i]!, id: randomBytes(12).toString('base64url'), owner }
+      const before = claims
+      claims = [...before, new ClaimedDelivery(store, attempt, retention, tools)]
       try {
         const begun = begin(store, attempt, tools)
         if (isPromiseLike(begun)) {
-          const before = claims
-          return begun.then(() => claimFrom(i + 1, [...before, new ClaimedDelivery(store, attempt, retention, tools)]), (error: unknown) => {
+          const after = claims
+          return begun.then(() => claimFrom(i + 1, after), (error: unknown) => {
             releaseAll(before)
             throw error
           })
         }
       } catch (error) {
-        releaseAll(claims)
+        releaseAll(before)
         throw error
       }
-      claims = [...claims, new ClaimedDelivery(store, attempt, retention, tools)]
     }
     return claims
   }
 }
 
-/** Releases what was claimed before something else failed. What a store cannot release ends with its lease. */
+/**
+ * Releases what was claimed before something else failed. What a store cannot release ends with its lease.
+ */
 export function releaseAll (claims: readonly ClaimedDelivery[]): void {
   for (const claim of claims) {
     const outcome = claim.release()
@@ -111,7 +125,10 @@ export class ClaimedDelivery {
     this.#timers = timers
   }
 
-  /** Extends the lease again and again, until the delivery is finished, released or abandoned, or another try holds it: then `lost` is called. */
+  /**
+   * Extends the lease again and again, until the delivery is finished, released or abandoned, or another try
+   * holds it: then `lost` is called.
+   */
   hold (lost: () => void): void {
     this.#held = true
     this.#timer = this.#timers.setTimeout(() => { this.#renew(lost) }, renewal)
@@ -124,7 +141,10 @@ export class ClaimedDelivery {
     this.#held = false
   }
 
-  /** Remembers the delivery as handled. Tries again for a minute where the store fails. Never throws or rejects. */
+  /**
+   * Remembers the delivery as handled. Tries again for a minute where the store fails. Never throws or
+   * rejects.
+   */
   finish (): Outcome {
     const first = this.#end(() => this.#store.finish(this.#attempt, this.#retention))
     return first === null ? null : this.#finishAgain(first)
@@ -138,7 +158,8 @@ export class ClaimedDelivery {
   #end (action: () => unknown): Outcome {
     this.abandon()
     // An extension that is under way must not arrive after the end.
-    return this.#renewing === null ? call(action, this.#timers) : this.#renewing.then(() => call(action, this.#timers))
+    if (this.#renewing === null) return call(action, this.#timers)
+    return this.#renewing.then(() => call(action, this.#timers))
   }
 
   async #finishAgain (first: AuthError | Promise<AuthError | null>): Promise<AuthError | null> {
@@ -162,7 +183,8 @@ export class ClaimedDelivery {
       return this.#renewed(null, lost)
     }
     if (!isPromiseLike(answer)) return this.#renewed(answer, lost)
-    this.#renewing = withinTimeLimit(answer, timeLimit, this.#timers).then((state) => state, () => null).then((state) => {
+    const state = withinTimeLimit(answer, timeLimit, this.#timers).then((value) => value, () => null)
+    this.#renewing = state.then((state) => {
       this.#renewing = null
       this.#renewed(state, lost)
     })
@@ -198,8 +220,9 @@ function begin (store: ReplayStore, attempt: DeliveryTry, { timers }: ClaimTools
   const settle = (): void => { isSettled = true }
   asked.then(settle, settle)
   return withinTimeLimit(asked, timeLimit, timers).then(requireNew, (error: unknown) => {
-    // The store may have given the delivery to this try all the same, or may still do so. The request is answered 503, so
-    // nobody will handle it: it is released now, and once more when a late answer says that it was given.
+    // The store may have given the delivery to this try all the same, or may still do so. The request is
+    // answered 503, so nobody will handle it: it is released now, and once more when a late answer says that
+    // it was given.
     const release = (): void => { releaseAll([new ClaimedDelivery(store, attempt, 0, { timers })]) }
     release()
     if (!isSettled) asked.then((state) => { if (state === 'new') release() }, release)
@@ -210,8 +233,11 @@ function begin (store: ReplayStore, attempt: DeliveryTry, { timers }: ClaimTools
 function requireNew (state: unknown): void {
   if (state === 'new') return
   if (state === 'done') throw new AuthError('AUTH_DELIVERY_REPLAYED', 'replayed')
-  if (state === 'in-progress') throw new AuthError('AUTH_DELIVERY_REPLAYED', 'in-progress', { retryAfter: retryInProgress })
-  throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { cause: new TypeError('The replay store answered neither new, in-progress nor done') })
+  if (state === 'in-progress') {
+    throw new AuthError('AUTH_DELIVERY_REPLAYED', 'in-progress', { retryAfter: retryInProgress })
+  }
+  const cause = new TypeError('The replay store answered neither new, in-progress nor done')
+  throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { cause })
 }
 
 function call (action: () => unknown, timers: Timers): Outcome {

@@ -41,7 +41,10 @@ export interface PresentedSignature {
   readonly digests: readonly Uint8Array[]
   /** Seconds since the epoch, where the time is among the signed bytes; null otherwise. */
   readonly timestamp: number | null
-  /** The delivery's id, 256 characters at most, where it is among the signed bytes; null otherwise, because whoever replays a delivery may write any other. */
+  /**
+   * The delivery's id, 256 characters at most, where it is among the signed bytes; null otherwise, because
+   * whoever replays a delivery may write any other.
+   */
   readonly deliveryId: string | null
 }
 

@@ -45,7 +45,10 @@ function handOver<T> (value: T, late: ((value: T) => unknown) | undefined): void
   }
 }
 
-/** The time of a clock in milliseconds; NaN when it returns anything but a number, so that every comparison with it is false. */
+/**
+ * The time of a clock in milliseconds; NaN when it returns anything but a number, so that every comparison
+ * with it is false.
+ */
 export function timeOf (clock: () => number): number {
   const now: unknown = clock()
   return typeof now === 'number' ? now : NaN

@@ -45,8 +45,8 @@ export interface OpenedSignature {
    */
   verify (body: Buffer): WebhookPrincipal
   /**
-   * Claims the verified delivery for this try; nothing where no replay store is configured. The route tells apart deliveries that
-   * carry no signed id. Throws AUTH_DELIVERY_REPLAYED or AUTH_STORE_UNAVAILABLE.
+   * Claims the verified delivery for this try; nothing where no replay store is configured. The route tells
+   * apart deliveries that carry no signed id. Throws AUTH_DELIVERY_REPLAYED or AUTH_STORE_UNAVAILABLE.
    */
   claim (principal: WebhookPrincipal, route: string): readonly ClaimedDelivery[] | Promise<readonly ClaimedDelivery[]>
 }
@@ -200,7 +200,9 @@ function openSignature (presented: PresentedSignature, { macs, tenantId }: Prepa
       const { name, scheme, replay, timers } = context
       if (replay === null) return []
       if (verified === null || verified.principal !== principal) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
-      const what = presented.deliveryId === null ? ['bytes', route, signedDigest(presented.prefix, verified.body)] : ['id', presented.deliveryId]
+      const what = presented.deliveryId === null
+        ? ['bytes', route, signedDigest(presented.prefix, verified.body)]
+        : ['id', presented.deliveryId]
       // Where the secrets are those of a key, the key's id says whose they are, through every change of them.
       const secrets = owner === null ? fingerprintsOf(macs) : [null]
       const keys = secrets.map((fingerprint) => replayKey(scheme.name, name, tenantId, owner, fingerprint, ...what))
@@ -213,11 +215,13 @@ function openSignature (presented: PresentedSignature, { macs, tenantId }: Prepa
 }
 
 /**
- * What tells one secret from another in the key of a delivery, so that two services on one store, or two secrets of one webhook, do
- * not take each other's deliveries for replays. A MAC reveals nothing of its key, and the store sees a digest of that.
+ * What tells one secret from another in the key of a delivery, so that two services on one store, or two
+ * secrets of one webhook, do not take each other's deliveries for replays. A MAC reveals nothing of its key,
+ * and the store sees a digest of that.
  *
- * All secrets of a rotation are there, and not only the one that verified: a delivery that carries two signatures would otherwise
- * be a new one to whoever shows the other. In order, so that two processes claim them in the same one.
+ * All secrets of a rotation are there, and not only the one that verified: a delivery that carries two
+ * signatures would otherwise be a new one to whoever shows the other. In order, so that two processes claim
+ * them in the same one.
  */
 function fingerprintsOf (macs: readonly Mac[]): string[] {
   return [...new Set(macs.map(fingerprintOf))].sort()
@@ -229,7 +233,10 @@ const noBody = Buffer.alloc(0)
 /** Computed once for a literal secret: its MAC lives as long as its verifier. */
 function fingerprintOf (mac: Mac): string {
   let fingerprint = fingerprints.get(mac)
-  if (fingerprint === undefined) fingerprints.set(mac, fingerprint = mac('causeflow-auth: which secret a delivery was signed with', noBody).toString('base64url'))
+  if (fingerprint === undefined) {
+    fingerprint = mac('causeflow-auth: which secret a delivery was signed with', noBody).toString('base64url')
+    fingerprints.set(mac, fingerprint)
+  }
   return fingerprint
 }
 
