@@ -20,7 +20,8 @@ export async function registerSignatureCheck (fastify: FastifyInstance, algorith
   return check
 }
 
-const maxVerifiers = 64
+/** More than the 100 keys of a set, all of which an issuer may use by turns. Each takes about 10 kB. */
+const maxVerifiers = 128
 
 /** Answers what a token says; throws where the key does not verify it. */
 type Verify = (token: string) => unknown

@@ -70,8 +70,8 @@ export interface JwtOptions {
   clockTolerance?: number
   /** Whether the issuer's keys are read when the app gets ready; 'require' does not start without them. Default: 'warn'. */
   warmup?: 'require' | 'warn' | false
-  /** Verified tokens that are remembered. Default: `{ max: 10_000 }`; false: every request verifies. */
-  tokenCache?: { max?: number } | false
+  /** Verified tokens that are remembered: how many, and how much memory they may take (about, in bytes). Default: `{ max: 10_000, maxBytes: 67_108_864 }` (64 MiB); false: every request verifies. */
+  tokenCache?: { max?: number, maxBytes?: number } | false
   /** Seconds. `maxAge` 600: after which the set is read again; `cooldown` 30: between attempts; `timeLimit` 5: of one attempt; `staleFor` 3600: known keys serve beyond maxAge while the issuer fails. */
   keySet?: { maxAge?: number, cooldown?: number, timeLimit?: number, staleFor?: number }
   /** Asked for every request with a valid token; 2 seconds at most. Default: none. */
@@ -169,7 +169,7 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
     azp: [(value) => value === 'require' || value === 'ifPresent' || value === 'off', '\'require\', \'ifPresent\' or \'off\''],
     clockTolerance: [(value) => isNumber(value) && value >= 0 && value <= 300, 'seconds, from 0 to 300'],
     warmup: [(value) => value === 'require' || value === 'warn' || value === false, '\'require\', \'warn\' or false'],
-    tokenCache: [(value) => value === false || isObject(value), '{ max } or false'],
+    tokenCache: [(value) => value === false || isObject(value), '{ max, maxBytes } or false'],
     keySet: [isObject, '{ maxAge, cooldown, timeLimit, staleFor }'],
     isRevoked: [isFunction, 'a function of the principal']
   })
@@ -182,7 +182,7 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
   const offline = options.secret !== undefined || options.publicKey !== undefined
   if (!offline) checkIssuerUrl(options.issuer, at)
   if ((options.azp === 'require' || options.azp === 'ifPresent') && options.authorizedParties === undefined) throw bad(at, `has azp: '${options.azp}' and no authorizedParties to compare with. List them`)
-  if (options.tokenCache !== undefined && options.tokenCache !== false) check(`${at}.tokenCache`, options.tokenCache, { max: isCount })
+  if (options.tokenCache !== undefined && options.tokenCache !== false) check(`${at}.tokenCache`, options.tokenCache, { max: isCount, maxBytes: isCount })
   if (options.keySet !== undefined) check(`${at}.keySet`, options.keySet, { maxAge: isSeconds, cooldown: isSeconds, timeLimit: isSeconds, staleFor: [(value) => isNumber(value) && value >= 0, 'seconds, 0 or more'] })
   const base = options.issuer.endsWith('/') ? options.issuer.slice(0, -1) : options.issuer
   const { audience = 'https://api.causeflow.ai' } = options
@@ -203,7 +203,7 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
     azp: options.azp ?? (options.authorizedParties === undefined ? 'off' : 'ifPresent'),
     clockTolerance: options.clockTolerance ?? 5,
     warmup: options.warmup ?? 'warn',
-    tokenCache: options.tokenCache === false ? null : { max: options.tokenCache?.max ?? 10_000 },
+    tokenCache: options.tokenCache === false ? null : { max: options.tokenCache?.max ?? 10_000, maxBytes: options.tokenCache?.maxBytes ?? 64 * 1024 * 1024 },
     keySet: {
       maxAge: options.keySet?.maxAge ?? 600,
       cooldown: options.keySet?.cooldown ?? 30,

@@ -34,7 +34,7 @@ t.test('an issuer alone: everything else has its documented default', async (t) 
     azp: 'off',
     clockTolerance: 5,
     warmup: 'warn',
-    tokenCache: { max: 10_000 },
+    tokenCache: { max: 10_000, maxBytes: 67_108_864 },
     keySet: { maxAge: 600, cooldown: 30, timeLimit: 5, staleFor: 3600 },
     isRevoked: null
   })
@@ -82,7 +82,7 @@ t.test('everything given is taken as it is', async (t) => {
       azp: 'require',
       clockTolerance: 0,
       warmup: 'require',
-      tokenCache: { max: 1 },
+      tokenCache: { max: 1, maxBytes: 1000 },
       keySet: { maxAge: 1, cooldown: 2, timeLimit: 3, staleFor: 0 },
       isRevoked
     }],
@@ -104,7 +104,7 @@ t.test('everything given is taken as it is', async (t) => {
       azp: 'require',
       clockTolerance: 0,
       warmup: 'require',
-      tokenCache: { max: 1 },
+      tokenCache: { max: 1, maxBytes: 1000 },
       keySet: { maxAge: 1, cooldown: 2, timeLimit: 3, staleFor: 0 },
       isRevoked
     }],
@@ -182,7 +182,7 @@ const refused: ReadonlyArray<readonly [what: string, options: unknown, message: 
   ['an unknown option of the second issuer', { jwt: [{ issuer }, { issuer: 'https://b.example', leeway: 5 }] }, /^jwt\[1\] has no option 'leeway'\. It has name, issuer, audience, /],
   ['an unknown option of a webhook', { webhook: [{ secret: 's', schema: github() }] }, 'webhook[0] has no option \'schema\'. Did you mean \'scheme\'?'],
   ['an unknown time of the key set', { jwt: { issuer, keySet: { maxage: 1 } } }, 'jwt.keySet has no option \'maxage\'. Did you mean \'maxAge\'?'],
-  ['an unknown option of the token cache', { jwt: { issuer, tokenCache: { ttl: 1 } } }, 'jwt.tokenCache has no option \'ttl\'. It has max'],
+  ['an unknown option of the token cache', { jwt: { issuer, tokenCache: { ttl: 1 } } }, 'jwt.tokenCache has no option \'ttl\'. It has max, maxBytes'],
   ['an unknown option of the key cache', { apiKey: { store, cache: { maximum: 1 } } }, 'apiKey.cache has no option \'maximum\'. It has max, ttl'],
   ['an unknown option of tenants', { tenant: { params: 'org' } }, 'tenant has no option \'params\'. Did you mean \'param\'?'],
   // the whole
@@ -253,8 +253,9 @@ const refused: ReadonlyArray<readonly [what: string, options: unknown, message: 
   ['a tolerance that is no number', { jwt: { issuer, clockTolerance: NaN } }, 'jwt.clockTolerance is not right. Give seconds, from 0 to 300'],
   ['a tolerance from an environment', { jwt: { issuer, clockTolerance: '5' } }, 'jwt.clockTolerance is not right. Give seconds, from 0 to 300'],
   ['warmup: true', { jwt: { issuer, warmup: true } }, 'jwt.warmup is not right. Give \'require\', \'warn\' or false'],
-  ['a token cache that is a number', { jwt: { issuer, tokenCache: 100 } }, 'jwt.tokenCache is not right. Give { max } or false'],
+  ['a token cache that is a number', { jwt: { issuer, tokenCache: 100 } }, 'jwt.tokenCache is not right. Give { max, maxBytes } or false'],
   ['a token cache of nothing', { jwt: { issuer, tokenCache: { max: 0 } } }, 'jwt.tokenCache.max is not right. Give a whole number, 1 or more'],
+  ['a token cache of no bytes', { jwt: { issuer, tokenCache: { maxBytes: 0 } } }, 'jwt.tokenCache.maxBytes is not right. Give a whole number, 1 or more'],
   ['a token cache without end', { jwt: { issuer, tokenCache: { max: Infinity } } }, 'jwt.tokenCache.max is not right. Give a whole number, 1 or more'],
   ['a key set that is a number', { jwt: { issuer, keySet: 600 } }, 'jwt.keySet is not right. Give { maxAge, cooldown, timeLimit, staleFor }'],
   ['a key set that never rests', { jwt: { issuer, keySet: { cooldown: 0 } } }, 'jwt.keySet.cooldown is not right. Give seconds, more than 0 and 2147483 at most'],

@@ -37,7 +37,7 @@ export interface TokenIssuerSettings {
   readonly azp: 'require' | 'ifPresent' | 'off'
   /** Seconds. */
   readonly clockTolerance: number
-  readonly tokenCache: { readonly max: number } | null
+  readonly tokenCache: { readonly max: number, readonly maxBytes: number } | null
   readonly keySet: KeySetTimes
   readonly isRevoked: RevocationCheck | null
 }
@@ -73,7 +73,7 @@ export function createTokenVerifier (settings: TokenIssuerSettings, tools: Token
   const source = createKeySource(settings, tools)
   const readClaims = compileMapping(settings.claims)
   const headerSettings = { algorithms: settings.algorithms, types: (settings.claims.types ?? []).map(plainType), named: source.named }
-  const cache = settings.tokenCache === null ? null : createTokenCache(settings.tokenCache.max)
+  const cache = settings.tokenCache === null ? null : createTokenCache(settings.tokenCache)
 
   return { name, issuer, fromCache, confirm, verify, warm: source.warm, close: source.close }
 

@@ -101,6 +101,33 @@ t.test('a flood of distinct credentials leaves nothing behind that grows with it
   table(t, `Floods of distinct things, ${long ? 'long' : 'CI'} mode: heap after a forced collection, before and after the second half`, ['flood', 'requests in a half', 'statuses', 'heap before, kB', 'more after it, kB'], rows)
 })
 
+t.test('tokens whose claims take much memory do not fill it: the default cache has a bound of 64 MiB', async (t) => {
+  const app = await createApp(t)
+  app.get('/', async () => ({}))
+  await app.ready()
+  const count = scaled(900, 20_000)
+  // 6 kB of brackets each: 150 kB in memory.
+  const nested = `${'['.repeat(2_600)}${']'.repeat(2_600)}`
+  const rows: unknown[][] = []
+  for (const [name, claim] of Object.entries({ 'arrays inside one another': nested, 'empty objects': `[${'{},'.repeat(1_750)}0]`, 'empty arrays': `[${'[],'.repeat(1_750)}0]` })) {
+    const before = await settledHeap()
+    let largest = 0
+    for (let index = 0; index < count; index++) {
+      const headers = { authorization: `Bearer ${rawToken(`{"iss":"causeflow","aud":"causeflow-api","sub":"usr_${index}","tenant_id":"ten_a","exp":${now / 1000 + 60},"a":${claim}}`)}` }
+      t.equal((await app.inject({ url: '/', headers })).statusCode, 200)
+      if (index % 300 === 299) largest = Math.max(largest, await settledHeap() - before)
+    }
+    rows.push([name, count, Math.round(largest / 1e6)])
+    t.ok(largest < 75e6, `${name}: ${Math.round(largest / 1e6)} MB more`)
+  }
+  table(t, 'Tokens of 8 kB, remembered in the default cache: heap after a forced collection', ['claims', 'tokens', 'most heap, MB'], rows)
+})
+
+function rawToken (payload: string): string {
+  const text = `${encode({ alg: 'HS256', typ: 'JWT' })}.${Buffer.from(payload).toString('base64url')}`
+  return `${text}.${createHmac('sha256', tokenSecret).update(text).digest('base64url')}`
+}
+
 t.test('what is measured here would show a memory that grows: some hundred bytes kept of each request are seen', async (t) => {
   const kept: Buffer[] = []
   const before = await settledHeap()

@@ -69,7 +69,7 @@ export const settings = (members: Partial<TokenIssuerSettings> = {}): TokenIssue
   authorizedParties: null,
   azp: 'off',
   clockTolerance: 5,
-  tokenCache: { max: 100 },
+  tokenCache: { max: 100, maxBytes: 1e6 },
   keySet: { maxAge: 600, cooldown: 30, timeLimit: 5, staleFor: 3600 },
   isRevoked: null,
   ...members

@@ -288,7 +288,7 @@ t.test('a cached token vouches for its whole text alone: with its signature, or 
 })
 
 t.test('the cache is bounded, and can be left out', async (t) => {
-  const verifier = await verifierOf({ keys, tokenCache: { max: 2 } })
+  const verifier = await verifierOf({ keys, tokenCache: { max: 2, maxBytes: 1e6 } })
   const tokens = [1, 2, 3].map((jti) => token({ jti }))
   for (const one of tokens) await present(verifier, one)
   t.strictSame(tokens.map((one) => recall(verifier, one) === null), [true, false, false])
