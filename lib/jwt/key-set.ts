@@ -132,7 +132,8 @@ export function createKeySet (
     if (!(since < 0 || since >= wait)) return null
     attemptedAt = now
     wait = cooldown
-    flight = limited(timeLimit, closing.signal, read).then(adopt, fail).finally(() => { flight = null })
+    // Never rejects: a refresh in the background is awaited by nobody.
+    flight = limited(timeLimit, closing.signal, read).then(adopt).catch(fail).finally(() => { flight = null })
     return flight
   }
 
@@ -225,21 +226,26 @@ function reasonOf (error: unknown): KeyDocumentError['reason'] {
   return error instanceof KeyDocumentError ? error.reason : 'unreachable'
 }
 
-/** Ends the work when the time is over or the end is signalled, even where the work does not listen to its signal. */
+/**
+ * Ends the work when the time is over or the end is signaled, even where the work does not listen to its signal. Its late
+ * answer, or failure, is dropped. Nothing is left behind: neither the timer nor the listener.
+ */
 function limited<T> (milliseconds: number, end: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
   return new Promise((resolve, reject) => {
+    const leave = (): void => {
+      clearTimeout(timer)
+      end.removeEventListener('abort', onEnd)
+    }
     const stop = (error: KeyDocumentError): void => {
+      leave()
       reject(error)
       controller.abort(error)
     }
     const onEnd = (): void => { stop(end.reason as KeyDocumentError) }
     const timer = setTimeout(() => { stop(new KeyDocumentError('time-limit', `No answer within ${milliseconds} ms`)) }, milliseconds)
     timer.unref()
-    end.addEventListener('abort', onEnd, { once: true })
-    work(controller.signal).then(resolve, reject).finally(() => {
-      clearTimeout(timer)
-      end.removeEventListener('abort', onEnd)
-    })
+    end.addEventListener('abort', onEnd)
+    work(controller.signal).finally(leave).then(resolve, reject)
   })
 }

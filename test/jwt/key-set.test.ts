@@ -623,6 +623,88 @@ t.test('the address of the keys is written as a URL, whatever the issuer wrote',
   await t.rejects(set.warm(), { cause: { message: `${url}/%1B[2J%E2%80%AEkeys%22%EF%BF%BD answered 404` } })
 })
 
+t.test('no rejection is left to nobody: not in the background, not of a doubted key, not of a work that was given up', async (t) => {
+  const unhandled: unknown[] = []
+  const listener = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', listener)
+  t.teardown(() => { process.off('unhandledRejection', listener) })
+  const alive = setInterval(() => {}, 1000)
+  t.teardown(() => { clearInterval(alive) })
+  const fault = new Error('no answer')
+  const failing = (chunks: number): Response => new Response(new ReadableStream({ pull (controller) { if (chunks-- > 0) controller.enqueue(Buffer.from('{"keys":[')); else controller.error(fault) } }))
+  const rejections: Record<string, () => unknown> = {
+    'fetch rejects': async () => { throw fault },
+    'fetch throws': () => { throw fault },
+    'fetch answers nothing': () => undefined,
+    'the body fails at once': () => failing(0),
+    'the body fails half-way': () => failing(1),
+    'the body is locked': () => { const response = new Response('{}'); response.body?.getReader(); return response },
+    'the status is another, and its body cannot be canceled': () => { const response = new Response('x', { status: 500 }); response.body?.getReader(); return response },
+    'fetch rejects after the time limit': async () => { await new Promise((resolve) => setTimeout(resolve, 60)); throw fault }
+  }
+  for (const [name, answer] of Object.entries(rejections)) {
+    let good = true
+    const clock = standingClock()
+    const make = (): KeySource => createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times: { ...times, timeLimit: 0.02 } },
+      { clock, random: () => 0, fetch: (async () => good ? Response.json(keysOf(jwkOf(a))) : await answer()) as typeof fetch })
+    const set = make()
+    await set.warm()
+    good = false
+    clock.tick(450)
+    t.notOk(set.find('k1') instanceof Promise, `${name}: in the background`)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    clock.tick(60)
+    t.strictSame(await set.doubt('k1', []), await set.find('k1'), `${name}: a doubted key`)
+    t.match(await outcome(() => make().warm()), /^AUTH_KEY_SET_UNAVAILABLE/, `${name}: warm`)
+    const closed = make()
+    const waiting = outcome(() => closed.find('k1'))
+    closed.close()
+    t.match(await waiting, /^AUTH_KEY_SET_UNAVAILABLE/, `${name}: closed`)
+    clock.tick(60)
+    t.notOk(set.find('k1') instanceof Promise, `${name}: closed in the background`)
+    set.close()
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.strictSame(unhandled, [])
+})
+
+t.test('a fault while a set is taken over is a failed attempt, and ends nothing', async (t) => {
+  const unhandled: unknown[] = []
+  const listener = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', listener)
+  t.teardown(() => { process.off('unhandledRejection', listener) })
+  let faulty = false
+  const { set, clock } = atOnce(() => keysOf(jwkOf(a)), {
+    random: () => {
+      if (!faulty) return 0
+      faulty = false
+      throw new Error('no randomness')
+    }
+  })
+  await set.warm()
+  faulty = true
+  clock.tick(450)
+  t.notOk(set.find('k1') instanceof Promise)
+  await until(() => !faulty)
+  await new Promise(setImmediate)
+  t.strictSame(unhandled, [])
+  t.equal((await set.find('k1')).length, 1)
+})
+
+t.test('a time limit and close leave neither a timer nor a listener behind', async (t) => {
+  const { mock } = await import('node:test')
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  let aborted = 0
+  const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times },
+    { clock: standingClock(), random: () => 0, fetch: (_, init) => new Promise(() => { init?.signal?.addEventListener('abort', () => { aborted++ }) }) })
+  const waiting = outcome(() => set.find('k1'))
+  set.close()
+  t.equal(await waiting, unreachable)
+  mock.timers.tick(10_000)
+  t.equal(aborted, 1)
+})
+
 t.test('a body that is given up is canceled, whether or not it listens to its signal', async (t) => {
   const alive = setInterval(() => {}, 1000)
   t.teardown(() => { clearInterval(alive) })
