@@ -691,17 +691,20 @@ t.test('a fault while a set is taken over is a failed attempt, and ends nothing'
   t.equal((await set.find('k1')).length, 1)
 })
 
-t.test('a time limit and close leave neither a timer nor a listener behind', async (t) => {
+t.test('close ends the timer of an attempt at once, also where the fetch does not listen to its signal', async (t) => {
   const { mock } = await import('node:test')
-  mock.timers.enable({ apis: ['setTimeout'] })
-  t.teardown(() => { mock.timers.reset() })
+  const started = mock.method(globalThis, 'setTimeout')
+  const ended = mock.method(globalThis, 'clearTimeout')
+  t.teardown(() => { mock.restoreAll() })
   let aborted = 0
   const set = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times },
     { clock: standingClock(), random: () => 0, fetch: (_, init) => new Promise(() => { init?.signal?.addEventListener('abort', () => { aborted++ }) }) })
   const waiting = outcome(() => set.find('k1'))
+  const timers = started.mock.calls.filter(({ arguments: [, milliseconds] }) => milliseconds === 5000).map(({ result }) => result)
+  t.equal(timers.length, 1)
   set.close()
+  t.ok(ended.mock.calls.some(({ arguments: [timer] }) => timer === timers[0]))
   t.equal(await waiting, unreachable)
-  mock.timers.tick(10_000)
   t.equal(aborted, 1)
 })
 
