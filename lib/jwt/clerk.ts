@@ -145,6 +145,9 @@ function organizationOfV2 ({ o, fea }: ClerkSessionClaims): Organization | null 
   return { id: o.id, role: o.rol === undefined ? undefined : `org:${o.rol}`, permissions: decodePermissions(fea, o.per, o.fpm) }
 }
 
+/** Characters of all permissions together: one feature of 2 kB with 1,000 permissions would make 2 MB of a token of 8 kB. */
+const maxPermissionsLength = 65_536
+
 /**
  * The permissions of a version 2 token. `fea` lists features with their scope (`o:dashboard,u:beta`), `per` the names of
  * permissions, and `fpm` a decimal bit mask for each feature of the organisation, whose lowest bit is the first permission.
@@ -162,12 +165,17 @@ function decodePermissions (fea: string | undefined, per: string | undefined, fp
   const masks = fpm.split(',').map((mask) => mask.trim())
   if (permissions.includes('') || masks.length > features.length || !masks.every((mask) => /^\d{1,1000}$/.test(mask))) return []
   const decoded: string[] = []
+  let length = 0
   for (const [index, text] of masks.entries()) {
-    // Beyond 53 permissions a number would lose bits.
-    const mask = BigInt(text)
-    if (mask >> BigInt(permissions.length) !== 0n) return []
-    for (const [bit, permission] of permissions.entries()) {
-      if ((mask >> BigInt(bit)) & 1n) decoded.push(`org:${features[index]}:${permission}`)
+    // Beyond 53 permissions a number would lose bits. As text, the work follows the length of the mask and not that of `per`.
+    const bits = [...BigInt(text).toString(2)].reverse()
+    if (bits.length > permissions.length) return []
+    for (const [bit, digit] of bits.entries()) {
+      if (digit !== '1') continue
+      const permission = `org:${features[index]}:${permissions[bit]}`
+      length += permission.length
+      if (length > maxPermissionsLength) return []
+      decoded.push(permission)
     }
   }
   return decoded
