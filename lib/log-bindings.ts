@@ -14,14 +14,22 @@ export interface PrincipalBindings {
   readonly source?: string
 }
 
-/** The bindings of a principal, for a logger, a metric or a span of your own. */
+/** Characters of a value in a log line. An issuer chooses subject and tenant, and a token may have 6 kB of them. */
+const maxLength = 256
+
+/** The bindings of a principal, for a logger, a metric or a span of your own. A value of more than 256 characters is cut, and ends with `…`. */
 export function principalBindings (principal: Principal): PrincipalBindings {
-  const { scheme, tenantId } = principal
+  const { scheme } = principal
+  const tenantId = principal.tenantId === null ? null : shorten(principal.tenantId)
   switch (scheme) {
-    case 'jwt': return { scheme, tenantId, subject: principal.subject }
-    case 'apiKey': return { scheme, tenantId, keyId: principal.keyId }
+    case 'jwt': return { scheme, tenantId, subject: shorten(principal.subject) }
+    case 'apiKey': return { scheme, tenantId, keyId: shorten(principal.keyId) }
     case 'webhook': return { scheme, tenantId, source: principal.source }
   }
+}
+
+function shorten (value: string): string {
+  return value.length > maxLength ? `${value.slice(0, maxLength)}…` : value
 }
 
 /**

@@ -30,3 +30,19 @@ t.test('after the hook every line of a request says whose it is, Fastify\'s own 
   t.notMatch(log.text(), /ada@example\.com/, 'no e-mail address')
   t.notOk(log.text().includes(key), 'no key')
 })
+
+t.test('a log line has no more of a subject and a tenant than 256 characters, and escapes what it has', async (t) => {
+  const log = createLog()
+  const app = await createApp(t, { fastify: { logger: log.logger } })
+  app.addHook('preValidation', bindPrincipalToLog)
+  app.get('/', { config: { auth: auth.jwt().anyTenant() } }, async () => ({}))
+  app.get('/denied', { config: { auth: auth.jwt().anyTenant().roles('admin') } }, async () => ({}))
+  const long = '\u001b[2J\n\u202e' + 'x'.repeat(2_000)
+  for (const url of ['/', '/denied']) await app.inject({ url, headers: bearer({ sub: long, tenant_id: long }) })
+  const cut = `${long.slice(0, 256)}…`
+  const shown = log.lines.flatMap((line) => [line, line['principal'] as typeof line | undefined]).filter((line) => line?.['subject'] !== undefined)
+  t.strictSame(shown.map((line) => [line?.['subject'], line?.['tenantId']]), shown.map(() => [cut, cut]))
+  t.equal(shown.length, 2)
+  t.notOk(log.text().includes('\u001b'))
+  t.notOk(log.text().includes('x'.repeat(257)))
+})
