@@ -36,8 +36,11 @@ function createCheck (scope: FastifyInstance, algorithms: readonly Algorithm[]):
         if (verifiers.size === maxVerifiers) verifiers.clear()
         verifiers.set(key, verify)
       }
-      // A promise has not been waited for, and has proved nothing.
-      return !(verify(token) instanceof Promise)
+      const said = verify(token)
+      if (!(said instanceof Promise)) return true
+      // It has not been waited for, and has proved nothing.
+      said.catch(() => {})
+      return false
     } catch {
       return false
     }

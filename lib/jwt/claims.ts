@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Static, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { AuthError, configError, isAuthError } from '../errors.js'
+import { isWellFormed } from './registered-claims.js'
 
 /** What a mapping reads out of claims. The subject, issuer, expiry and the claims themselves are filled in for it. */
 export interface MappedPrincipal {
@@ -77,6 +78,8 @@ export function compileMapping (mapping: ClaimMapping): (claims: Record<string, 
     } catch (cause) {
       throw isAuthError(cause) ? cause : new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { cause })
     }
+    // Nobody awaits it, and a rejection that nobody handles ends the process.
+    if ((mapped as unknown) instanceof Promise) (mapped as unknown as Promise<unknown>).catch(() => {})
     if (!isMapped(mapped)) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { cause: new TypeError('The claim mapping answered no principal') })
     return mapped
   }
@@ -94,11 +97,15 @@ function compiled (schema: TSchema): ReturnType<typeof TypeCompiler.Compile> {
 function isMapped (value: unknown): value is MappedPrincipal {
   if (typeof value !== 'object' || value === null) return false
   const { tenantId, roles, scopes, email } = value as Record<string, unknown>
-  return (tenantId === null || (typeof tenantId === 'string' && tenantId !== '')) && (email === null || typeof email === 'string') && areStrings(roles) && areStrings(scopes)
+  return (tenantId === null || (isText(tenantId) && tenantId !== '')) && (email === null || isText(email)) && areTexts(roles) && areTexts(scopes)
 }
 
-function areStrings (value: unknown): boolean {
-  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+function areTexts (value: unknown): boolean {
+  return Array.isArray(value) && value.every(isText)
+}
+
+function isText (value: unknown): boolean {
+  return typeof value === 'string' && isWellFormed(value)
 }
 
 function usesFormat (schema: unknown): boolean {

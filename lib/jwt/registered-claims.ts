@@ -12,6 +12,9 @@ export interface RegisteredClaimsSettings {
   readonly clockTolerance: number
 }
 
+/** The last second that a Date can hold (ECMA-262 §21.4.1.1). */
+const latestDate = 8.64e12
+
 /** The registered claims of a token once they are checked. */
 export interface RegisteredClaims { readonly iss: string, readonly sub: string, readonly exp: number }
 
@@ -22,9 +25,9 @@ export interface RegisteredClaims { readonly iss: string, readonly sub: string, 
 export function checkRegistered (claims: Record<string, unknown>, settings: RegisteredClaimsSettings): RegisteredClaims {
   const { iss, sub, aud, exp, nbf, iat, azp } = claims
   if (iss !== settings.issuer || typeof iss !== 'string') throw refused('issuer')
-  if (typeof sub !== 'string' || sub === '') throw refused('subject')
-  // JSON has no NaN, but 1e999 is Infinity.
-  if (!Number.isFinite(exp)) throw refused('claims')
+  if (typeof sub !== 'string' || sub === '' || !isWellFormed(sub)) throw refused('subject')
+  // JSON has no NaN, but 1e999 is Infinity. A time that no Date can hold would throw in the application.
+  if (!Number.isFinite(exp) || Math.abs(exp as number) > latestDate) throw refused('claims')
   if ((nbf !== undefined && !Number.isFinite(nbf)) || (iat !== undefined && !Number.isFinite(iat))) throw refused('claims')
   if (settings.audience !== null && !isFor(aud, settings.audience)) throw refused('audience')
   if (!isParty(azp, settings)) throw refused('azp')
@@ -56,6 +59,14 @@ export function checkTimes (claims: Record<string, unknown>, now: number, tolera
 /** The first millisecond at which a token is expired. */
 export function deadlineOf (exp: number, tolerance: number): number {
   return (exp + tolerance) * 1000
+}
+
+/**
+ * Whether a text is Unicode. JSON can write half of a surrogate pair (`\ud800`), which becomes U+FFFD wherever the text is stored
+ * or logged as UTF-8: two subjects, or two tenants, would be one there.
+ */
+export function isWellFormed (text: string): boolean {
+  return !/\p{Surrogate}/u.test(text)
 }
 
 /** The refusal of a token that was good once. */

@@ -70,3 +70,24 @@ t.test('a schema with a format, which would refuse every token, does not start',
   t.doesNotThrow(() => compileMapping({ schema: Type.Object({ a: Type.Number({ format: 'float' }) }), principal }), 'of a number it checks nothing')
   t.doesNotThrow(() => compileMapping({ schema: Type.Object({ a: Type.Optional(Type.String({ default: null })) }), principal }))
 })
+
+t.test('a mapping is synchronous: what an asynchronous one answers is no principal, and its rejection ends nothing', async (t) => {
+  const unhandled: unknown[] = []
+  const listener = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', listener)
+  t.teardown(() => { process.off('unhandledRejection', listener) })
+  for (const principal of [async () => ({ tenantId: null, roles: [], scopes: [], email: null }), async () => { throw new Error('no principal') }]) {
+    t.equal(await read({ schema: Type.Object({}), principal: principal as never }), refused)
+  }
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  t.strictSame(unhandled, [])
+})
+
+t.test('tenant, roles, scopes and e-mail are Unicode, or the token is refused', async (t) => {
+  const good = { tenantId: 'ten_1', roles: ['admin'], scopes: ['a:b'], email: 'user@example.com' }
+  const mapping = (members: Json): ClaimMapping => ({ schema: Type.Object({}), principal: () => ({ ...good, ...members }) as never })
+  t.strictSame(await read(mapping({ tenantId: 'тен\u{1f600}' })), { ...good, tenantId: 'тен\u{1f600}' })
+  for (const members of [{ tenantId: 'ten_\ud800' }, { roles: ['admin', '\udc00'] }, { scopes: ['\ud800:read'] }, { email: '\udfff@example.com' }]) {
+    t.equal(await read(mapping(members)), refused, JSON.stringify(members))
+  }
+})

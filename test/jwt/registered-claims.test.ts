@@ -25,6 +25,16 @@ t.test('exp must be a finite number', async (t) => {
   t.equal(await outcome(() => checkRegistered(claims({ exp: NaN }), { issuer, audience: [audience], authorizedParties: null, azp: 'off', clockTolerance: 5 })), 'AUTH_TOKEN_CLAIMS claims')
 })
 
+t.test('exp must be a time that a Date can hold', async (t) => {
+  t.strictSame(await check({ exp: 8.64e12 }), { ...accepted, exp: 8.64e12 })
+  for (const exp of [8.64e12 + 1, 1e15, 1e300, Number.MAX_VALUE, -8.64e12 - 1, -1e300]) t.equal(await check({ exp }), 'AUTH_TOKEN_CLAIMS claims', `${exp}`)
+})
+
+t.test('sub must be Unicode: half of a surrogate pair is one text in JSON and another in UTF-8', async (t) => {
+  for (const sub of ['\ud800', 'usr_\udfff', '\ud800x\udc00', '\udc00\ud800']) t.equal(await check({ sub }), 'AUTH_TOKEN_CLAIMS subject', JSON.stringify(sub))
+  for (const sub of ['usr_\u{1f600}', 'ключ', '\uffff', '\u202e']) t.strictSame(await check({ sub }), { ...accepted, sub }, JSON.stringify(sub))
+})
+
 t.test('nbf and iat may be absent, and otherwise must be finite numbers', async (t) => {
   for (const name of ['nbf', 'iat']) {
     for (const value of [null, '', '1', false, [], {}]) t.equal(await check({ [name]: value }), 'AUTH_TOKEN_CLAIMS claims', `${name} ${String(value)}`)
