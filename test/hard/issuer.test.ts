@@ -66,6 +66,7 @@ t.test('whatever the issuer does, nobody comes in without a token that it signed
     return () => list[next++ % list.length]!
   }
   const [good, gone, forged, expired] = [several(() => tokenBy(known)), several(() => tokenBy(removed)), several(() => tokenBy(attackers)), several(() => tokenBy(known, { exp: now() - 60 }))]
+  const bound = several(() => tokenBy(known, { cnf: { jkt: 'thumbprint' } }))
   const confused = several(() => symmetric(known.publicKey.export({ type: 'spki', format: 'pem' }) as string))
   const oct = symmetric('a symmetric key that the issuer hands out')
   const unsigned = several(() => `${tokenBy(known, {}, { alg: 'none' }).split('.').slice(0, 2).join('.')}.AA`)
@@ -85,6 +86,7 @@ t.test('whatever the issuer does, nobody comes in without a token that it signed
     { name: 'key that nobody has published', hostile: true, weight: 1, make: () => byToken(unknown()), judge: unmeant([401, 503]) },
     { name: 'forged, under a known id', hostile: true, weight: 1, make: () => byToken(forged()), judge: unmeant([401, 503]) },
     { name: 'expired', hostile: true, weight: 1, make: () => byToken(expired()), judge: unmeant([401, 503]) },
+    { name: 'bound to a key of its sender', hostile: true, weight: 1, make: () => byToken(bound()), judge: unmeant([401, 503]) },
     { name: 'unsigned or HS256', hostile: true, weight: 1, make: () => byToken([unsigned(), confused(), oct][Math.floor(Math.random() * 3)]!), judge: unmeant([401]) }
   ]
   const traffic = startTraffic(kinds, [target.port], client)
@@ -123,6 +125,38 @@ t.test('whatever the issuer does, nobody comes in without a token that it signed
   })
   await phase('an empty set', (response) => json(response, { keys: [] }))
   await phase('keys that are none', (response) => json(response, { keys: [null, 7, { kty: 'oct', kid: known.kid, k: Buffer.from('a symmetric key that the issuer hands out').toString('base64url'), alg: 'HS256' }, { ...attackers.privateKey.export({ format: 'jwk' }), kid: known.kid, alg: 'RS256' }] }))
+  await t.test('numbers, lengths and depths of a hostile set do not stop the process, and its good keys serve', async (t) => {
+    const number = (bytes: number): string => Buffer.alloc(bytes, 0xff).toString('base64url')
+    const repeated = (count: number, make: (index: number) => object): object[] => Array.from({ length: count }, (_, index) => make(index))
+    const p521 = generateKeyPairSync('ec', { namedCurve: 'P-521' }).publicKey.export({ format: 'jwk' })
+    const hostile: Record<string, object[]> = {
+      'a modulus of 100 kB': [{ ...jwkOf(attackers), kid: 'large', n: number(100_000) }],
+      'a modulus of 700 kB': [{ ...jwkOf(attackers), kid: 'large', n: number(700_000) }],
+      'an exponent of 100 kB': [{ ...jwkOf(attackers), kid: 'large', e: number(100_000) }],
+      '90 moduli of 7 kB': repeated(90, (index) => ({ ...jwkOf(attackers), kid: `large-${index}`, n: number(7_000) })),
+      '90 keys on P-521': repeated(90, (index) => ({ ...p521, kid: `slow-${index}` })),
+      '100,000 members': repeated(100_000, () => ({})),
+      'a kid that is an object': [{ ...jwkOf(attackers), kid: { toString: 1 } }]
+    }
+    const slowest = new Map<string, string>()
+    for (const [name, keys] of Object.entries(hostile)) {
+      traffic.phase = name
+      const before = asked
+      answer = (response) => json(response, { keys: [...published.map(jwkOf), ...keys] })
+      let longest = 0
+      const end = performance.now() + length
+      const wasRead = (): boolean => asked >= before + 2
+      while (performance.now() < end || !wasRead()) {
+        const began = performance.now()
+        t.equal(await ask(good()), 200, name)
+        longest = Math.max(longest, performance.now() - began)
+      }
+      slowest.set(name, `${Math.round(longest)} ms`)
+      t.ok(longest < 1_000, `${name}: the slowest request took ${Math.round(longest)} ms`)
+    }
+    answer = upright
+    t.comment([...slowest].map(([name, took]) => `${name}: ${took}`).join(', '))
+  })
   await phase('down for longer than keys may serve', (response) => { response.writeHead(503).end() }, 3_000)
   t.equal(traffic.counts.get('down for longer than keys may serve')?.get('known key')?.get(401), 0, 'not 401 even then')
   t.ok((traffic.counts.get('down for longer than keys may serve')?.get('known key')?.get(503) ?? 0) > 0, 'but 503')
