@@ -132,6 +132,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     const budget = known.has(digest) ? 'known' : 'unknown'
     const hint = budget === 'known' ? knownHere : unknownHere
     if (inFlight[budget] >= (budget === 'known' ? maxKnownLoads : maxUnknownLoads)) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
+    // Before the reading starts: its promise would be awaited by nothing if the clock failed afterwards.
+    const began = clock()
     let record
     try {
       record = store.findByDigest(digest, hint)
@@ -150,7 +152,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
       inFlight[budget]--
       end()
     })
-    loads.set(digest, { answer, heard, began: clock() })
+    loads.set(digest, { answer, heard, began })
     return answer
   }
 
@@ -249,11 +251,20 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     if (sweeping !== null || cache === null) return
     sweeping = timers.setTimeout(() => {
       sweeping = null
-      const now = clock()
+      const now = timeToSweep()
       for (const [digest, key] of proved?.entries() ?? []) if (!(now < key.until)) proved?.delete(digest)
       if (proved !== null && proved.size > 0) sweepLater()
     }, cache.ttl * 1000)
     sweeping.unref()
+  }
+
+  /** In a timer an exception would end the process: where the clock fails, everything is forgotten. */
+  function timeToSweep (): number {
+    try {
+      return clock()
+    } catch {
+      return Infinity
+    }
   }
 
   const stopListening = listenToStore(store, { onInvalidated: forget, onReset: forgetAll })

@@ -3,6 +3,7 @@ import t from 'tap'
 import { createLastUse } from '../../lib/api-key/last-use.js'
 import type { KeyUse } from '../../lib/api-key/store.js'
 import { fakeTime, settle } from './fake-time.js'
+import { watchProcess } from '../fixtures/process-watch.js'
 import { scriptedStore } from './scripted-store.js'
 
 function lastUseUnderTest (touch?: () => Promise<void>) {
@@ -24,6 +25,26 @@ t.test('many uses wait for one timer, and a thousand are written without waiting
   t.equal(time.waiting(), 0)
   time.pass(60_000)
   t.equal(touched.length, 1)
+})
+
+t.test('uses that cannot be written are reported where the clock fails as well, and nothing is rejected', async (t) => {
+  const events: unknown[] = []
+  const listener = (event: unknown): void => { events.push(event) }
+  subscribe('causeflow-auth:api-key', listener)
+  t.teardown(() => unsubscribe('causeflow-auth:api-key', listener))
+  const faults = watchProcess(t)
+  for (const clock of [() => NaN, () => { throw new Error('no clock') }, () => undefined as never]) {
+    const time = fakeTime()
+    const lastUse = createLastUse({ store: { ...scriptedStore().store, touch: async () => { throw new Error('down') } }, timeLimit: 2 }, { ...time, clock })
+    lastUse.note('key_1', time.now)
+    time.pass(60_000)
+    await settle()
+    await settle()
+    lastUse.note('key_2', time.now)
+    await lastUse.close()
+    t.match(events.splice(0), [{ event: 'last-use-lost', at: /^\d{4}-\d\d-\d\dT/ }, { event: 'last-use-lost' }])
+  }
+  t.strictSame(faults, [])
 })
 
 t.test('where nothing was noted nothing is written', async (t) => {

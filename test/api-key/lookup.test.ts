@@ -2,7 +2,9 @@ import t from 'tap'
 import { createLookup, type ProvedKey } from '../../lib/api-key/lookup.js'
 import { forgetHere } from '../../lib/api-key/invalidation.js'
 import { MemoryApiKeyStore } from '../../lib/api-key/memory-store.js'
+import { askStore } from '../../lib/api-key/time-limit.js'
 import type { StoredApiKey } from '../../lib/api-key/record.js'
+import { watchProcess } from '../fixtures/process-watch.js'
 import { fakeTime, settle } from './fake-time.js'
 import { newRecord } from './record-fixture.js'
 import { scriptedStore, settingsFor } from './scripted-store.js'
@@ -526,4 +528,41 @@ t.test('a clock that returns no number holds nothing and finds keys with an expi
     t.equal(readings.length, 4, 'each is read each time')
     lookup.close()
   }
+})
+
+t.test('a reading whose clock fails leaves no rejection behind, and a sweep whose clock fails forgets everything', async (t) => {
+  const faults = watchProcess(t)
+  const { record } = newRecord()
+  const { store, memory, readings } = scriptedStore({ manual: true })
+  memory.create(record, Infinity)
+  const time = fakeTime()
+  let failsAt = Infinity
+  let calls = 0
+  const lookup = createLookup(settingsFor(store), { ...time, clock () { if (++calls >= failsAt) throw new Error('no clock'); return time.now } })
+  for (failsAt of [1, 2, 3, 4]) {
+    calls = 0
+    const rejected = t.rejects(new Promise((resolve) => { resolve(lookup.find(record.digest)) }))
+    await settle()
+    for (const reading of readings.splice(0)) reading.fail(new Error('down'))
+    await rejected
+  }
+  failsAt = Infinity
+  const found = lookup.find(record.digest)
+  readings.splice(0)[0]!.answer(record)
+  t.equal(keyIdOf(await found), record.keyId)
+  t.equal(lookup.size().proved, 1)
+  failsAt = 0
+  time.pass(30_000)
+  t.equal(lookup.size().proved, 0)
+  await settle()
+  t.strictSame(faults, [])
+})
+
+t.test('a store whose answer throws when it is waited for is unavailable', async (t) => {
+  const { record } = newRecord()
+  const store = new MemoryApiKeyStore()
+  const thenable = { then () { throw new Error('no promise') } } as unknown as Promise<null>
+  const lookup = createLookup(settingsFor(Object.assign(store, { findByDigest: () => thenable })), fakeTime())
+  await t.rejects(async () => await lookup.find(record.digest), { code: 'AUTH_STORE_UNAVAILABLE' })
+  await t.rejects(askStore(() => thenable, 2, fakeTime().timers), { code: 'AUTH_STORE_UNAVAILABLE' })
 })

@@ -790,3 +790,41 @@ t.test('the channel tells of a rotation only what came and went, of an unchanged
     { issuer: 'main', event: 'rotated', added: [], removed: ['k1'] }
   ])
 })
+
+t.test('a refresh in the background that fails in every way leaves no rejection, and the known keys serve', async (t) => {
+  const faults = watchProcess(t)
+  const failures: Record<string, { answer?: () => unknown, clockFails?: boolean }> = {
+    'the network': { answer: () => { throw new Error('down') } },
+    'a rejection with nothing': { answer: async () => await Promise.reject() }, // eslint-disable-line prefer-promise-reject-errors -- the case
+    'no JSON': { answer: () => 'no JSON' },
+    'no keys': { answer: () => ({ keys: [] }) },
+    'a status': { answer: () => new Response('', { status: 500 }) },
+    'a body that breaks': { answer: () => new Response(new ReadableStream({ pull (controller) { controller.error(new Error('cut')) } })) },
+    'the clock, when the set is adopted': { clockFails: true }
+  }
+  for (const [title, { answer, clockFails = false }] of Object.entries(failures)) {
+    let set: () => unknown = () => ({ keys: [jwkOf(a)] })
+    let fails = false
+    const clock = standingClock()
+    const { fetch, asked } = scripted(async () => {
+      // Not in the step that asks for the key.
+      await Promise.resolve()
+      if (clockFails && asked.length > 1) fails = true
+      return await set()
+    })
+    const source = createKeySet({ name: 'main', issuer: 'https://issuer.example.com', location: { from: 'jwks', url: 'https://issuer.example.com/keys' }, algorithms: ['RS256'], times }, {
+      clock: () => { if (fails) throw new Error('no clock'); return clock() },
+      random: () => 0,
+      fetch
+    })
+    await source.warm()
+    if (answer !== undefined) set = answer
+    clock.tick(599)
+    t.notOk(source.find('k1') instanceof Promise, `${title}: nobody waits`)
+    await until(() => asked.length === 2)
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+    fails = false
+    t.strictSame(faults, [], title)
+    source.close()
+  }
+})
