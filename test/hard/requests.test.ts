@@ -11,7 +11,7 @@ import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import { auth, causeflowAuth } from '../../lib/index.js'
 import { authOptions, issueKey, now, token, tokenSecret, watchProcess, webhookSecret } from '../fixtures/app.js'
-import { listen } from '../fixtures/socket.js'
+import { chunks, head, listen, open, readAnswer } from '../fixtures/socket.js'
 import { mutation, type Mutation } from './mutations.js'
 import { areClaims, bearerOf, keyOf } from './references.js'
 import { Counts, long, scaled, seed, settledHeap, table } from './scale.js'
@@ -41,7 +41,9 @@ const tokens: Record<string, string> = {
   foreign: token({ iss: 'somebody-else' }),
   unsigned: `${token({}, tokenSecret, { alg: 'none' }).split('.').slice(0, 2).join('.')}.`,
   audience: token({ aud: 'elsewhere' }),
-  nonsense: 'not-a-token'
+  nonsense: 'not-a-token',
+  // Cached before its session was revoked.
+  revoked: token({ sub: 'usr_revoked' })
 }
 const good = new Set(['member', 'admin', 'other', 'homeless'])
 
@@ -88,7 +90,7 @@ const spoils: fc.Arbitrary<Spoil> = fc.oneof(
 const scenarios: fc.Arbitrary<Scenario> = fc.record({
   route: fc.constantFrom(...Object.keys(urls) as Route[]),
   token: fc.option(fc.oneof({ weight: 2, arbitrary: fc.constantFrom(...good) }, { weight: 1, arbitrary: fc.constantFrom(...Object.keys(tokens)) }), { freq: 3 }),
-  key: fc.option(fc.constantFrom('mine', 'mine', 'other', 'unknown', 'malformed'), { freq: 2 }),
+  key: fc.option(fc.constantFrom('mine', 'mine', 'other', 'unknown', 'malformed', 'doubled'), { freq: 2 }),
   signature: fc.option(fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }), { freq: 6 }),
   body: fc.option(fc.oneof(fc.constantFrom('{}', '{"a":1}', ' [1] ', '"é"').map((text) => Buffer.from(text)), fc.uint8Array({ minLength: 1, maxLength: 60 }).map((bytes) => Buffer.from(bytes)), fc.constant(Buffer.alloc(9_000, 32))), { freq: 8 }),
   chunks: fc.option(fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 4 }), { nil: null, freq: 1 }),
@@ -110,7 +112,12 @@ t.test('nobody gets in whom an independent judge would refuse, and nothing a str
   const faults = watchProcess(t)
   const app = Fastify({ bodyLimit: 8_000, requestTimeout: 20_000 })
   t.teardown(() => app.close())
-  await app.register(causeflowAuth, authOptions())
+  // A clock that goes on and back, so that many a body is late and its request decided again.
+  let ticks = 0
+  const clock = (): number => now + (++ticks % 5 === 0 ? 400 : 0)
+  let revoking = false
+  const isRevoked = async ({ subject }: { subject: string }): Promise<boolean> => revoking && subject === 'usr_revoked'
+  await app.register(causeflowAuth, authOptions({ clock, jwt: { issuer: 'causeflow', audience: 'causeflow-api', secret: tokenSecret, isRevoked } }))
   const rules = {
     jwt: auth.jwt().tenantOptional(),
     admin: auth.jwt().roles('admin'),
@@ -137,6 +144,7 @@ t.test('nobody gets in whom an independent judge would refuse, and nothing a str
   app.route({ method: ['GET', 'POST'], url: '/v1/:tenantId/things', config: { auth: rules.either, name: 'tenant' } as never, handler })
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   const keys: Record<string, string> = { mine: (await issueKey(app)).plaintextKey, other: (await issueKey(app, { tenantId: 'ten_b' })).plaintextKey, unknown: 'cflo_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV000000', malformed: 'cflo_x' }
+  keys['doubled'] = `${keys['mine']}, ${keys['other']}`
   const tenants = new Map([[keys['mine'], 'ten_a'], [keys['other'], 'ten_b']])
   const port = await listen(app)
 
@@ -144,7 +152,7 @@ t.test('nobody gets in whom an independent judge would refuse, and nothing a str
   async function claimsOf (text: string): Promise<Record<string, unknown> | null> {
     if (!verified.has(text)) {
       verified.set(text, await jose.jwtVerify(text, new TextEncoder().encode(tokenSecret), { algorithms: ['HS256'], issuer: 'causeflow', audience: 'causeflow-api', clockTolerance: 5, currentDate: new Date(now) })
-        .then(({ payload }) => areClaims(payload, { issuer: 'causeflow', audience: 'causeflow-api' }, now / 1000) ? payload : null, () => null))
+        .then(({ payload }) => areClaims(payload, { issuer: 'causeflow', audience: 'causeflow-api' }, now / 1000) && payload.sub !== 'usr_revoked' ? payload : null, () => null))
     }
     return verified.get(text) ?? null
   }
@@ -204,6 +212,7 @@ t.test('nobody gets in whom an independent judge would refuse, and nothing a str
       const tenant = key === 'mine' ? 'ten_a' : 'ten_b'
       const isGood = name !== null && good.has(name)
       const hasKey = key === 'mine' || key === 'other'
+      if (key === 'doubled' && ['key', 'either', 'tenant', 'both', 'ingest'].includes(route)) return 400
       const home = name === 'other' ? 'ten_b' : name === 'homeless' ? null : 'ten_a'
       switch (route) {
         case 'open': return otherwise
@@ -233,6 +242,13 @@ t.test('nobody gets in whom an independent judge would refuse, and nothing a str
       }
     }
   }
+
+  const ofRevoked = { url: '/jwt', headers: { authorization: `Bearer ${tokens['revoked']}` } }
+  t.equal((await app.inject(ofRevoked)).statusCode, 200, 'cached')
+  revoking = true
+  t.equal((await app.inject(ofRevoked)).statusCode, 401)
+  // The judge would have objected to the first.
+  wrong.length = 0
 
   const statuses = new Counts<string>()
   const compared = new Counts<number>()
@@ -294,6 +310,66 @@ t.test('nobody gets in whom an independent judge would refuse, and nothing a str
   for (const status of [200, 400, 401, 403, 413]) t.ok(compared.get(status) > 0, `${status} was expected and answered ${compared.get(status)} times`)
   table(t, `Hostile requests over sockets, seed ${seed}, ${long ? 'long' : 'CI'} mode`, ['connections', 'requests', 'of them spoiled', 'reached a handler', 'let in wrongly', 'statuses', 'connections without an answer', 'heap after the second half, kB'],
     [[total, requests, spoiled, reached, wrong.length, statuses, silent, Math.round(grown / 1000)]])
+})
+
+t.test('a credential that is taken away while a body is held back is not used later than the bound', async (t) => {
+  let time = now
+  const revoked = new Set<string>()
+  let secret: string = webhookSecret
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const jwt = { issuer: 'causeflow', audience: 'causeflow-api', secret: tokenSecret, isRevoked: ({ subject }: { subject: string }) => revoked.has(subject) }
+  await app.register(causeflowAuth, authOptions({ clock: () => time, jwt, webhook: { secret: () => secret } }))
+  let decided = (): void => {}
+  app.addHook('preParsing', (_request, _reply, payload, done) => { done(null, payload); decided() })
+  const rules = { token: auth.jwt(), key: auth.apiKey(), either: auth.any(auth.jwt(), auth.apiKey()), both: auth.all(auth.jwt(), auth.apiKey()), hook: auth.webhook(), ingest: auth.all(auth.apiKey(), auth.webhook()) }
+  for (const [name, rule] of Object.entries(rules)) app.post(`/${name}`, { config: { auth: rule } }, async () => ({}))
+  const port = await listen(app)
+  const held = fc.record({
+    route: fc.constantFrom(...Object.keys(rules) as Array<keyof typeof rules>),
+    body: fc.constantFrom('{"a":1}', '[]', '"a long text, in which there is nothing"'),
+    cut: fc.nat(),
+    chunked: fc.boolean(),
+    cached: fc.boolean(),
+    taken: fc.constantFrom('nothing', 'token', 'key', 'secret', 'expiry'),
+    age: fc.constantFrom(0, 1, 100, 250, 251, 252, 1_000, 60_000, 3_600_000, -1, -10_000)
+  })
+  const wrong: string[] = []
+  const statuses = new Counts<string>()
+  for (const [index, one] of fc.sample(held, { seed, numRuns: scaled(400, 20_000) }).entries()) {
+    time = now
+    secret = webhookSecret
+    const subject = `usr_held_${index}`
+    const { plaintextKey, keyId } = await issueKey(app, { tenantId: `ten_${index}` })
+    const uses = { token: ['token', 'either', 'both'].includes(one.route), key: ['key', 'both', 'ingest'].includes(one.route), secret: ['hook', 'ingest'].includes(one.route) }
+    const headers: Record<string, string> = { 'content-type': 'application/json' }
+    if (uses.token) headers['authorization'] = `Bearer ${token({ sub: subject, tenant_id: `ten_${index}` })}`
+    if (uses.key) headers['x-api-key'] = plaintextKey
+    if (uses.secret) headers['x-webhook-signature'] = `sha256=${createHmac('sha256', webhookSecret).update(one.body).digest('hex')}`
+    if (one.cached) await app.inject({ method: 'POST', url: `/${one.route}`, headers, payload: one.body })
+    const isDecided = new Promise<void>((resolve) => { decided = resolve })
+    const bytes = Buffer.concat([head('POST', `/${one.route}`, { ...headers, ...one.chunked ? { 'transfer-encoding': 'chunked' } : { 'content-length': one.body.length } }), ...one.chunked ? chunks(one.body) : [Buffer.from(one.body)]])
+    const end = bytes.length - 1 - one.cut % (one.body.length - 1)
+    const socket = await open(port)
+    const answer = readAnswer(socket)
+    socket.write(bytes.subarray(0, end))
+    await isDecided
+    if (one.taken === 'token') revoked.add(subject)
+    if (one.taken === 'key') await app.causeflowAuth.apiKeys.revoke({ tenantId: `ten_${index}`, keyId })
+    if (one.taken === 'secret') secret = 'another secret'
+    time += one.taken === 'expiry' ? 66_000 : one.age
+    socket.write(bytes.subarray(end))
+    const { status } = await answer
+    socket.destroy()
+    const age = one.taken === 'expiry' ? 66_000 : one.age
+    const isTaken = (one.taken === 'token' && uses.token) || (one.taken === 'key' && uses.key) || (one.taken === 'secret' && uses.secret) || (uses.token && age >= 65_000)
+    const expected = isTaken && (age < 0 || age > 250) ? 401 : 200
+    statuses.add(`${status}`)
+    if (status !== expected) wrong.push(`${status} instead of ${expected}: ${JSON.stringify(one)}`)
+  }
+  t.strictSame(wrong.slice(0, 5), [])
+  for (const status of ['200', '401']) t.ok(statuses.get(status) > 20, `${status}: ${statuses.get(status)}`)
+  table(t, `Bodies that are held back, seed ${seed}`, ['statuses'], [[statuses]])
 })
 
 function bytesOf ({ method, target, version, headers, body }: Wire): Buffer {
