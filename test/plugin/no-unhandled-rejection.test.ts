@@ -1,8 +1,8 @@
 // A request must not end the process: whatever a request starts is awaited on every path.
 import { mock } from 'node:test'
 import t from 'tap'
-import { auth } from '../../lib/index.js'
-import { bearer, createApp, refusalOf, tokenSecret, watchProcess } from '../fixtures/app.js'
+import { auth, createApiKey, github, MemoryApiKeyStore } from '../../lib/index.js'
+import { bearer, createApp, refusalOf, signed, tokenSecret, watchProcess, webhookSecret } from '../fixtures/app.js'
 import { claims, header, jwkOf, listen as listenTo, mint, rsa } from '../jwt/fixture.js'
 
 watchProcess(t)
@@ -89,4 +89,51 @@ t.test('a check that never answers is 503 after 2 seconds, and what it rejects w
   t.match({ statusCode, headers, code: (JSON.parse(body) as { code: string }).code }, { statusCode: 503, headers: { 'retry-after': '5' }, code: 'AUTH_STORE_UNAVAILABLE' })
   rejectLate()
   await turns()
+})
+
+t.test('whatever the application answers after its time limit is dropped: a rejection does not end the process', async (t) => {
+  const faults = watchProcess(t)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  const late: Array<(cause: unknown) => void> = []
+  let isAsked = (): void => {}
+  /** A promise that is rejected only when the test says so. */
+  const silent = (): Promise<never> => new Promise((_resolve, reject) => {
+    late.push(reject)
+    isAsked()
+  })
+  const jwt = { issuer: 'causeflow', audience: 'causeflow-api', secret: tokenSecret }
+  const store = Object.assign(new MemoryApiKeyStore(), { findByDigest: silent })
+  const app = await createApp(t, {
+    auth: {
+      jwt: [{ ...jwt, isRevoked: silent }, { ...jwt, name: 'plain', issuer: 'plain' }],
+      apiKey: { store },
+      webhook: [
+        { name: 'resolved', secret: silent, scheme: github() },
+        { name: 'remembered', secret: webhookSecret, replay: { begin: silent, finish: silent, release: silent } }
+      ]
+    }
+  })
+  const rules = { token: auth.jwt('default'), key: auth.apiKey(), secret: auth.webhook('resolved'), replay: auth.webhook('remembered'), check: auth.jwt('plain').check('silent', silent) }
+  for (const [name, rule] of Object.entries(rules)) app.post(`/${name}`, { config: { auth: rule } }, async () => 'reached')
+  const body = '{}'
+  const headers = {
+    token: bearer(),
+    key: { 'x-api-key': createApiKey().key },
+    secret: { 'content-type': 'application/json', 'x-hub-signature-256': `sha256=${'0'.repeat(64)}` },
+    replay: signed(body),
+    check: bearer({ iss: 'plain' })
+  }
+  for (const name of Object.keys(rules) as Array<keyof typeof rules>) {
+    const asked = new Promise<void>((resolve) => { isAsked = resolve })
+    const answer = app.inject({ method: 'POST', url: `/${name}`, payload: body, headers: { 'content-type': 'application/json', ...headers[name] } })
+    await Promise.race([asked, answer])
+    await turns()
+    mock.timers.tick(2000)
+    t.match(refusalOf(await answer), { status: 503, code: 'AUTH_STORE_UNAVAILABLE' }, name)
+    t.ok(late.length >= 1, name)
+    for (const reject of late.splice(0)) reject(name === 'token' ? undefined : new Error('late'))
+    await turns()
+    t.strictSame(faults, [], name)
+  }
 })
