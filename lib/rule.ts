@@ -157,7 +157,22 @@ function credentialWords ({ type, names, children }: RuleNode): string {
   }
 }
 
+/**
+ * What every rule carries as an own property, whichever copy of this package has made it. It survives a spread or an
+ * Object.assign, so that a rule whose content was copied somewhere is still noticed there.
+ */
+const kRule = Symbol.for('fastify-causeflow-auth.rule')
+
+/** Whether a value is a rule, a copy of one, one of another copy of this package, or a builder that was not called. */
+export function isRuleLike (value: unknown): boolean {
+  if (nodeOf(value) !== null) return true
+  if (typeof value === 'function') return Object.values(auth).includes(value as never)
+  return typeof value === 'object' && value !== null && kRule in value
+}
+
 const builderMethods = Object.freeze({
+  // Fastify takes only plain objects for the options of a route: app.get('/x', auth.jwt(), handler) throws.
+  [Symbol.toStringTag]: 'AuthRule',
   roles (this: object, ...roles: string[]) {
     const node = conditionable(this, '.roles()')
     identity(node, '.roles()')
@@ -171,28 +186,34 @@ const builderMethods = Object.freeze({
     for (const scope of more) if (!/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(scope)) throw configError('rule', `The scope ${JSON.stringify(scope)} has characters that no scope may have (RFC 6749 §3.3): no spaces, quotes or backslashes`)
     return derive(node, { scopes: union(node.scopes, more) })
   },
-  tenant (this: object, param: string) {
+  tenant (this: object, param: string, ...rest: unknown[]) {
     const node = conditionable(this, '.tenant()')
+    if (rest.length > 0) throw configError('rule', '.tenant() takes one parameter, and got more. A principal has one tenant: name the parameter that holds it')
     if (typeof param !== 'string' || param === '') throw configError('rule', '.tenant() takes the name of a URL parameter, without its colon: .tenant(\'id\')')
     if (param.startsWith(':')) throw configError('rule', `.tenant('${param}') names a parameter with its colon. Write .tenant('${param.slice(1)}')`)
     if (node.anyTenant || (node.tenantParam !== null && node.tenantParam !== param)) throw configError('rule', 'A rule is bound to one parameter or to none. Keep one of .tenant() and .anyTenant()')
     return derive(node, { tenantParam: param })
   },
-  anyTenant (this: object) {
+  anyTenant (this: object, ...rest: unknown[]) {
+    takesNothing('.anyTenant()', rest)
     const node = conditionable(this, '.anyTenant()')
     if (node.tenantParam !== null) throw configError('rule', 'A rule is bound to one parameter or to none. Keep one of .tenant() and .anyTenant()')
     return derive(node, { anyTenant: true })
   },
-  tenantOptional (this: object) {
+  tenantOptional (this: object, ...rest: unknown[]) {
+    takesNothing('.tenantOptional()', rest)
     return derive(conditionable(this, '.tenantOptional()'), { tenantOptional: true })
   },
-  optional (this: object) {
+  optional (this: object, ...rest: unknown[]) {
+    takesNothing('.optional()', rest)
     const node = conditionable(this, '.optional()')
     if (schemesOf(node).has('webhook')) throw configError('rule', 'A signature is never optional. Take .optional() off, or serve unsigned requests on a route of their own')
     return derive(node, { optional: true })
   },
-  check (this: object, name: string, check: Check) {
+  check (this: object, name: string, check: Check, ...rest: unknown[]) {
     const node = conditionable(this, '.check()')
+    // One that is ignored would be a condition that nobody checks.
+    if (rest.length > 0) throw configError('rule', '.check() takes one name and one function. Write .check() again for the next')
     if (typeof name !== 'string' || name === '' || typeof check !== 'function') throw configError('rule', '.check() takes a name and a function: .check(\'owner\', (principal, request) => …)')
     return derive(node, { checks: Object.freeze([...node.checks, Object.freeze({ name, check })]) })
   },
@@ -204,6 +225,11 @@ const builderMethods = Object.freeze({
 })
 
 const empty: readonly never[] = Object.freeze([])
+
+/** `.optional(settings.open)` with false, or with a mistyped name, would open the rule all the same. */
+function takesNothing (method: string, rest: readonly unknown[]): void {
+  if (rest.length > 0) throw configError('rule', `${method} takes no argument. Remove it, or call ${method} only where it applies`)
+}
 
 function standing (type: 'public' | 'deny', rest: readonly unknown[]): StandingRule {
   if (rest.length > 0) throw configError('rule', `auth.${type}() stands alone and takes nothing. Remove the argument`)
@@ -217,7 +243,7 @@ function build (type: RuleNode['type'], children: readonly RuleNode[], names: re
 }
 
 function derive (node: RuleNode, change: Partial<RuleNode>): object {
-  const rule = Object.freeze(Object.create(builderMethods) as object)
+  const rule = Object.freeze(Object.assign(Object.create(builderMethods) as object, { [kRule]: true }))
   nodes.set(rule, Object.freeze({ ...node, ...change }))
   return rule
 }
@@ -243,6 +269,11 @@ function parts (type: 'any' | 'all', rules: readonly unknown[]): readonly RuleNo
     if (type === 'any' && asksNothing(node)) throw configError('rule', 'An optional rule inside auth.any() would let everybody in. Put .optional() on the whole: auth.any(a, b).optional()')
     return node
   }))
+}
+
+/** Whether a rule lets a request in that presents nothing. */
+export function takesAnyone (node: RuleNode): boolean {
+  return node.type === 'public' || (node.type !== 'deny' && asksNothing(node))
 }
 
 /** Whether nothing at all satisfies a rule: it is optional, or everything in it is. */
