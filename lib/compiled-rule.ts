@@ -33,6 +33,11 @@ export interface Place {
   readonly label: string
   /** The names of the URL's parameters; null where no URL is known. */
   readonly params: readonly string[] | null
+  /**
+   * True where a request may come by other URLs than the one that is known, as in a not-found handler: a parameter that
+   * `.tenant()` names is then looked for in each request, and a request without it is rejected.
+   */
+  readonly open?: boolean
 }
 
 /** One credential that a request may present: a bit in the set of those presented. */
@@ -50,7 +55,19 @@ export interface Leaf {
 
 /** A condition on one principal of a branch: the leaf at `subject`. */
 export type Step =
-  | { readonly type: 'tenant', readonly subject: number, readonly param: string | null, readonly required: boolean, readonly alone: boolean }
+  | {
+    readonly type: 'tenant'
+    readonly subject: number
+    /** The parameter that is compared; null where the URL is known to have none, or `.anyTenant()` says so. */
+    readonly param: string | null
+    /**
+     * The configured parameter, where the known URL lacks it and nothing lifts the binding: it is compared as soon as the
+     * request itself has it. What is known of a URL is a copy, and what serves the request may be another.
+     */
+    readonly implicit: string | null
+    readonly required: boolean
+    readonly alone: boolean
+  }
   | { readonly type: 'roles' | 'scopes', readonly subject: number, readonly values: readonly string[] }
   | { readonly type: 'check', readonly subject: number, readonly check: NamedCheck }
   | { readonly type: 'agreement', readonly subjects: readonly number[] }
@@ -276,6 +293,7 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
         type: 'tenant',
         subject,
         param: leaf.anyTenant ? null : leaf.tenantParam ?? bound,
+        implicit: leaf.anyTenant || leaf.tenantParam !== null || bound !== null ? null : param,
         // A webhook has a tenant only where its resolver names one, so none is required of it …
         required: required && !leaf.tenantOptional && !signed,
         // … except where nobody else could answer for the tenant in the URL.
@@ -325,6 +343,7 @@ function checkBranch (branch: Branch, offer: Offer, place: Place, rule: string):
     const keyless = names.filter((name) => offer.webhooks.some((webhook) => webhook.name === name && webhook.needsKey))
     if (keyless.length > 0) throw configError('credential', `${place.label}: the rule "${rule}" verifies with the secret of an API key (apiKeySecret()) and proves no key. Use auth.all(auth.apiKey(), auth.webhook())`)
   }
+  if (offer.tenant === null && branch.boundTo !== null) throw configError('rule', `${place.label}: .tenant('${branch.boundTo}') in an application without tenants. Take it off, or take tenant: false off`)
   if (place.params === null) return
   for (const step of branch.after) {
     if (step.type !== 'tenant' || step.param === null || !step.alone) continue
@@ -333,7 +352,7 @@ function checkBranch (branch: Branch, offer: Offer, place: Place, rule: string):
       throw configError('route', `${place.label}: the URL names a tenant in :${step.param}, and a webhook with a literal secret belongs to none, so that nobody would be let in. Have its secret resolver answer { secrets, tenantId }, add a key, auth.all(auth.apiKey(), auth.webhook()), or lift the binding: .anyTenant()`)
     }
   }
-  if (offer.tenant === null && branch.boundTo !== null) throw configError('rule', `${place.label}: .tenant('${branch.boundTo}') in an application without tenants. Take it off, or take tenant: false off`)
+  if (place.open === true) return
   for (const step of [...branch.before, ...branch.after]) {
     if (step.type !== 'tenant' || step.param === null) continue
     if (!place.params.includes(step.param)) throw configError('route', `${place.label}: .tenant('${step.param}') names no parameter of this URL. ${place.params.length > 0 ? `It has ${list(place.params)}` : 'It has none'}: name one of its own, or use .anyTenant()`)

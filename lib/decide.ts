@@ -212,16 +212,22 @@ function unmet (branch: Branch, steps: readonly Step[], index: number, evidence:
 
 function tenantFault (step: Extract<Step, { type: 'tenant' }>, principal: Principal, { params }: Presented): AuthError | null {
   const { tenantId, scheme } = principal
+  const param = step.param ?? (hasParam(params, step.implicit) ? step.implicit : null)
   if (tenantId === null) {
     if (step.required) return refusal('AUTH_TENANT_REQUIRED', 'tenant-absent', principal)
-    if (step.param === null || (scheme === 'webhook' && !step.alone)) return null
+    if (param === null || (scheme === 'webhook' && !step.alone)) return null
     return refusal('AUTH_TENANT_MISMATCH', 'tenant-absent', principal)
   }
-  if (step.param === null) return null
-  const asked = (params as Record<string, unknown> | null | undefined)?.[step.param]
+  if (param === null) return null
+  const asked = (params as Record<string, unknown> | null | undefined)?.[param]
   // An optional parameter may be absent: then nothing says whose route this is.
   if (typeof asked !== 'string' || asked === '') return refusal('AUTH_TENANT_MISMATCH', 'tenant-parameter', principal)
   return asked === tenantId ? null : refusal('AUTH_TENANT_MISMATCH', 'tenant-other', principal)
+}
+
+/** Whether a request has a parameter that the URL of its rule does not show: the URL is a copy, the request is what is served. */
+function hasParam (params: unknown, name: string | null): boolean {
+  return name !== null && typeof params === 'object' && params !== null && Object.hasOwn(params, name)
 }
 
 function membershipFault (step: Extract<Step, { type: 'roles' | 'scopes' }>, principal: Principal): AuthError | null {

@@ -290,8 +290,9 @@ function bound (way: Way, above: string | null, optionalAbove: boolean): Array<{
 }
 
 function tenantFault ({ scheme, tenantId }: Seen, binding: string | null, tenantOptional: boolean, webhooksAlone: boolean, tenant: NonNullable<World['tenant']>, url: string, params: Record<string, string>): string | null {
-  // A route whose URL has :tenantId is bound; .tenant(param) binds to another parameter, .anyTenant() lifts the binding.
-  const param = binding === anyTenant ? null : binding ?? (url.includes(`:${tenant.param}`) ? tenant.param : null)
+  // A route whose URL has :tenantId is bound, and so is a request that has the parameter all the same; .tenant(param) binds to
+  // another parameter, .anyTenant() lifts the binding.
+  const param = binding === anyTenant ? null : binding ?? (url.includes(`:${tenant.param}`) || tenant.param in params ? tenant.param : null)
   if (tenantId === null) {
     // AUTH_TENANT_REQUIRED is for tokens without a tenant; .tenantOptional() never lifts the binding.
     if (scheme === 'jwt' && tenant.required && !tenantOptional) return 'AUTH_TENANT_REQUIRED'

@@ -488,9 +488,23 @@ t.test('tenants: a rule of webhooks alone on a bound URL needs a resolver that n
   t.ok(await principalOf(auth.webhook().anyTenant(), from(null), at))
   t.equal(await codeOf(auth.webhook().tenantOptional(), from(null), at), 'AUTH_TENANT_MISMATCH', 'it never lifts the binding')
   t.equal(await codeOf(auth.webhook(), from(null), { ...at, tenant: { param: 'tenantId', required: false } }), 'AUTH_TENANT_MISMATCH')
-  t.ok(await principalOf(auth.webhook(), from(null)), 'on an unbound URL a delivery needs no tenant')
+  t.ok(await principalOf(auth.webhook(), { ...from(null), params: {} }), 'on an unbound URL a delivery needs no tenant')
+  t.equal(await codeOf(auth.webhook(), from(null)), 'AUTH_TENANT_MISMATCH', 'a parameter that the request has and the known URL lacks counts')
   t.ok(await principalOf(auth.all(auth.apiKey(), auth.webhook()), { ...from(null), apiKey: key() }, at), 'beside a key, the key answers for the tenant')
   t.equal(await codeOf(auth.all(auth.apiKey().optional(), auth.webhook()), from(null), at), 'AUTH_TENANT_MISMATCH', 'an optional key that is not there answers for nothing')
+})
+
+t.test('tenants: a request that has the configured parameter is bound, though the URL of its rule does not show it', async (t) => {
+  const params = { tenantId: 'ten_2' }
+  const jwt = token({ tenantId: 'ten_1' })
+  t.equal(await codeOf(auth.jwt(), { jwt, params }), 'AUTH_TENANT_MISMATCH')
+  t.equal(await codeOf(auth.jwt(), { jwt, params: { tenantId: undefined } }), 'AUTH_TENANT_MISMATCH', 'an optional parameter that is absent is no consent')
+  t.equal(await codeOf(auth.jwt().tenantOptional(), { jwt: token({ tenantId: null }), params }), 'AUTH_TENANT_MISMATCH')
+  t.ok(await principalOf(auth.jwt(), { jwt, params: { tenantId: 'ten_1' } }))
+  for (const none of [{}, null, undefined, Object.create(params) as Record<string, unknown>]) t.ok(await principalOf(auth.jwt(), { jwt, params: none as never }))
+  t.ok(await principalOf(auth.jwt().anyTenant(), { jwt, params }))
+  t.ok(await principalOf(auth.jwt(), { jwt, params }, { tenant: null }))
+  t.ok(await principalOf(auth.jwt().tenant('org'), { jwt, params: { ...params, org: 'ten_1' } }, { url: '/:org' }), '.tenant() replaces the configured parameter')
 })
 
 t.test('tenants: a token without a tenant is refused unless tenants are optional, and on a bound URL always', async (t) => {
