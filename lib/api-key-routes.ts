@@ -7,7 +7,8 @@ import { listedStatus, type ApiKeyRecord } from './api-key/record.js'
 import { causeflowErrorHandler } from './error-handlers.js'
 import { AuthError, configError, configErrors } from './errors.js'
 import { ErrorSchema } from './schemas.js'
-import { auth, type AuthRule } from './rule.js'
+import { auth, isRuleLike, nodeOf, type AuthRule } from './rule.js'
+import { isNear } from './spelling.js'
 import type { KeyName } from './api-key/lifecycle.js'
 import type { Principal } from './principal.js'
 
@@ -72,7 +73,9 @@ const KeyParams = Type.Object({ keyId: Type.String({ minLength: 1, maxLength: ma
  * Register it after causeflowAuth: `app.register(apiKeyRoutes, { prefix: '/v1' })`. Errors in its scope are
  * answered by causeflowErrorHandler.
  */
-export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jwt().roles('admin'), list = auth.jwt() }: ApiKeyRoutesOptions): Promise<void> {
+export async function apiKeyRoutes (fastify: FastifyInstance, options: ApiKeyRoutesOptions): Promise<void> {
+  checkRules(options)
+  const { manage = auth.jwt().roles('admin'), list = auth.jwt() } = options
   if (fastify.causeflowAuth === undefined) throw configError('registration', 'apiKeyRoutes serves the keys of causeflowAuth, which is not registered in this scope. Register it first: await app.register(causeflowAuth, { apiKey: { store }, … })')
   const keys = fastify.causeflowAuth.apiKeys
   const handleError = causeflowErrorHandler()
@@ -138,6 +141,18 @@ export async function apiKeyRoutes (fastify: FastifyInstance, { manage = auth.jw
     const key = await keys.get(name)
     // That it is not there is answered by the call that follows.
     if (key !== null) mayHandOn(principal, key.scopes, false)
+  }
+}
+
+/** Rejects a rule that would be passed over: `{ list: rules.typo }` is undefined, `{ lists: rule }` unknown. What else is there is Fastify's. */
+function checkRules (options: object): void {
+  for (const [name, value] of Object.entries(options)) {
+    const nearest = ['manage', 'list'].find((known) => name === known || isNear(name, known))
+    if (name === nearest) {
+      if (nodeOf(value) === null) throw configError('option', `apiKeyRoutes({ ${name} }) is ${value === undefined ? 'undefined: is the name of the rule mistyped? Leave the option out to use the default' : 'no rule. Give one built by auth, for example auth.jwt()'}`)
+    } else if (nearest !== undefined || isRuleLike(value)) {
+      throw configError('option', `apiKeyRoutes has no option '${name}'. It has manage and list`)
+    }
   }
 }
 

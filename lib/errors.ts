@@ -205,3 +205,13 @@ export const configErrors: Record<'option' | 'rule' | 'route' | 'credential' | '
 export function configError (kind: keyof typeof configErrors, message: string): Error {
   return new configErrors[kind](message)
 }
+
+/**
+ * Rejects an option that is there and undefined: its value is a name that was mistyped, and the default may protect less. A caller
+ * that means the default leaves the option out. Throws AUTH_CONFIG_OPTION.
+ */
+export function refuseUndefined (path: (name: string) => string, options: object): void {
+  for (const name of Object.keys(options)) {
+    if ((options as Record<string, unknown>)[name] === undefined) throw configError('option', `${path(name)} is undefined: is its name mistyped? Leave the option out to use the default`)
+  }
+}

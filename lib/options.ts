@@ -1,11 +1,12 @@
 /** Every option of the plugin: its type, its default, and the refusal of a bad one. Nothing else knows a default. */
 import { checkedClock } from './clock.js'
-import { configError } from './errors.js'
+import { configError, refuseUndefined } from './errors.js'
 import { nodeOf, type AuthRule } from './rule.js'
 import { causeflow } from './webhook/schemes/causeflow.js'
 import { causeflowClaims, type ClaimMapping } from './jwt/claims.js'
 import { allowedAlgorithms, type Algorithm } from './jwt/algorithm.js'
 import { apiKeySecret, isKeySecret } from './webhook/key-secret.js'
+import { isNear } from './spelling.js'
 import { longestTimer } from './webhook/time-limit.js'
 import type { FastifyRequest } from 'fastify'
 import type { ApiKeySettings } from './api-key/settings.js'
@@ -164,7 +165,7 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
     discovery: isBoolean,
     publicKey: [(value) => typeof value === 'string' && /^-----BEGIN (RSA )?PUBLIC KEY-----/.test(value.trim()), 'a public key in PEM (-----BEGIN PUBLIC KEY-----)'],
     secret: [(value) => typeof value === 'string' && Buffer.byteLength(value) >= 32, 'a string of 32 bytes or more: a shorter secret can be guessed from one token (RFC 7518 §3.2)'],
-    claims: [(value) => isObject(value) && isObject(value.schema) && isFunction(value.principal) && (value.types === undefined || (Array.isArray(value.types) && value.types.every(isText))), 'a claim mapping: causeflowClaims(), clerkSession() or { schema, principal, types } with types, if any, a list'],
+    claims: [(value) => isObject(value) && isObject(value.schema) && isFunction(value.principal) && (value.types === undefined ? !Object.hasOwn(value, 'types') : Array.isArray(value.types) && value.types.every(isText)), 'a claim mapping: causeflowClaims(), clerkSession() or { schema, principal, types } with types, if any, a list'],
     authorizedParties: [(value) => isListOf(value, isText), 'a list of non-empty strings'],
     azp: [(value) => value === 'require' || value === 'ifPresent' || value === 'off', '\'require\', \'ifPresent\' or \'off\''],
     clockTolerance: [(value) => isNumber(value) && value >= 0 && value <= 300, 'seconds, from 0 to 300'],
@@ -283,7 +284,7 @@ const isName: Expectation = [isText, 'a non-empty string']
 const isCount: Expectation = [(value) => Number.isSafeInteger(value) && (value as number) > 0, 'a whole number, 1 or more']
 const isSeconds: Expectation = [(value) => isNumber(value) && value > 0 && value <= longestTimer, `seconds, more than 0 and ${longestTimer} at most`]
 
-/** Refuses what an object should not have and what has the wrong form. Undefined counts as not given. */
+/** Rejects what an object should not have, what has the wrong form, and what is there and undefined. Throws AUTH_CONFIG_OPTION. */
 function check (at: string, value: unknown, expectations: Record<string, Expectation>): void {
   const where = at === '' ? 'causeflowAuth' : at
   if (!isObject(value) || Array.isArray(value)) throw bad(at, 'must be an object')
@@ -297,6 +298,7 @@ function check (at: string, value: unknown, expectations: Record<string, Expecta
     const path = at === '' ? name : `${at}.${name}`
     if (given === undefined) {
       if (required !== undefined) throw configError('option', `${path} is missing. Give ${words}`)
+      refuseUndefined(() => path, Object.hasOwn(value, name) ? { [name]: given } : {})
     } else if (!test(given)) {
       throw configError('option', `${path} is not right. Give ${words}`)
     }
@@ -310,19 +312,6 @@ function bad (at: string, what: string): Error {
 function unique (at: string, field: string, values: readonly string[]): void {
   const twice = values.find((value, index) => values.indexOf(value) !== index)
   if (twice !== undefined) throw configError('option', `${at}: two entries have the ${field} '${twice}'. Give each its own`)
-}
-
-/** Alike but for case, punctuation, or one character too many, too few or other. */
-function isNear (given: string, known: string): boolean {
-  const a = given.toLowerCase().replace(/[^a-z]/g, '')
-  const b = known.toLowerCase()
-  if (a === b) return true
-  if (Math.abs(a.length - b.length) > 1 || b.length < 4) return false
-  let start = 0
-  while (start < a.length && a[start] === b[start]) start++
-  let end = 0
-  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++
-  return Math.max(a.length, b.length) - start - end <= 2
 }
 
 function several<T> (value: T | T[] | undefined): T[] {

@@ -40,10 +40,10 @@ export interface Registration {
  * included, and replaces what it names whole.
  */
 export async function createRegistration (own: CauseflowAuthOptions, parent: Registration | null, signatureCheck: (algorithms: readonly Algorithm[]) => Promise<SignatureCheck>): Promise<Registration> {
-  const named = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)) as CauseflowAuthOptions
-  const given: CauseflowAuthOptions = { ...parent?.given, ...named }
+  // An own option that is undefined replaces the parent's here, so that it is noticed.
+  const given: CauseflowAuthOptions = { ...parent?.given, ...own }
   const settings = readOptions(given)
-  const inherits = (name: keyof CauseflowAuthOptions): boolean => parent !== null && named[name] === undefined && named.clock === undefined
+  const inherits = (name: keyof CauseflowAuthOptions): boolean => parent !== null && own[name] === undefined && own.clock === undefined
   const { clock } = settings
   const owned: Array<{ verifier: TokenVerifier, warmup: 'require' | 'warn' | false }> = []
   let tokens: readonly TokenVerifier[] = parent?.verifiers.tokens ?? []

@@ -124,12 +124,6 @@ t.test('what is false or switched off is off', async (t) => {
   t.strictSame([jwt?.audience, jwt?.tokenCache, jwt?.warmup, jwt?.azp], [null, null, false, 'off'])
 })
 
-t.test('undefined counts as not given, at every level', async (t) => {
-  t.strictSame(read({ default: undefined, jwt: undefined, apiKey: undefined, webhook: undefined, tenant: undefined, clock: undefined }), read({}))
-  t.strictSame(read({ jwt: { issuer, audience: undefined, keySet: { maxAge: undefined }, tokenCache: { max: undefined }, discovery: undefined } }).jwt.map(({ claims, ...rest }) => rest), read({ jwt: { issuer } }).jwt.map(({ claims, ...rest }) => rest))
-  t.strictSame(read({ tenant: { param: undefined, required: undefined } }).tenant, { param: 'tenantId', required: true })
-})
-
 t.test('each source of keys becomes the place that it names', async (t) => {
   const keys = (options: object) => read({ jwt: { issuer, ...options } }).jwt[0]?.keys
   t.strictSame(keys({ jwksPath: '/a/b.json' }), { from: 'jwks', url: `${issuer}/a/b.json` })

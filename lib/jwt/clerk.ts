@@ -1,7 +1,7 @@
 /** Clerk's session tokens, versions 1 and 2. */
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import { AuthError, configError } from '../errors.js'
+import { AuthError, configError, refuseUndefined } from '../errors.js'
 import type { ClaimMapping, MappedPrincipal } from './claims.js'
 
 /** What an organisation role becomes: roles by their full names (`org:admin`), or a function of them. */
@@ -47,7 +47,12 @@ export type ClerkSessionClaims = Static<typeof ClerkSessionClaimsSchema>
 
 /** The mapping of Clerk's session tokens: the tenant is the active organisation, the scopes are its permissions. */
 export function clerkSession (options: ClerkSessionOptions = {}): ClaimMapping<typeof ClerkSessionClaimsSchema> {
-  const { roles = defaultRoles, impersonation = true, accept = [] } = options
+  const { roles = defaultRoles, impersonation = true, accept = [], ...unknown } = options
+  const [stray] = Object.keys(unknown)
+  if (stray !== undefined) throw configError('option', `clerkSession() has no option '${stray}'. It has roles, impersonation and accept`)
+  refuseUndefined((name) => `clerkSession({ ${name} })`, options)
+  if (typeof impersonation !== 'boolean') throw configError('option', 'clerkSession({ impersonation }) must be true or false')
+  if (!Array.isArray(accept) || !accept.every((one) => one === 'oauth' || one === 'machine')) throw configError('option', "clerkSession({ accept }) must be a list of 'oauth' and 'machine'")
   return {
     schema: ClerkSessionClaimsSchema,
     types: accept.includes('oauth') ? ['at+jwt'] : [],
@@ -96,6 +101,7 @@ export function clerk (options: ClerkOptions): ClerkJwtOptions {
   for (const name of Object.keys(session)) {
     if (name !== 'roles' && name !== 'impersonation' && name !== 'accept') throw configError('option', `clerk() has no option "${name}"`)
   }
+  refuseUndefined((name) => `clerk({ ${name} })`, options)
   if ((issuer === undefined) === (publishableKey === undefined)) throw configError('option', 'clerk() needs either issuer or publishableKey')
   return {
     issuer: issuer === undefined ? issuerOf(publishableKey as string) : checkIssuer(issuer),

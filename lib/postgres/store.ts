@@ -1,7 +1,7 @@
 /** API keys in PostgreSQL, shared by any number of processes. */
 import { randomBytes } from 'node:crypto'
 import { createChannel, type ClosableChannel } from '../api-key/channel.js'
-import { configError } from '../errors.js'
+import { configError, refuseUndefined } from '../errors.js'
 import { createDatabase, type Ask, type Database, type PostgresPool } from './database.js'
 import { listeningTransport, type PostgresListener } from './listening.js'
 import { createLookups, poolSize, type LookUp } from './lookups.js'
@@ -230,6 +230,7 @@ function checkOptions (options: PostgresApiKeyStoreOptions): void {
   if (typeof options !== 'object' || options === null) throw configError('option', 'PostgresApiKeyStore takes an object of options: { pool }')
   const unknown = Object.keys(options).find((name) => !known.includes(name))
   if (unknown !== undefined) throw configError('option', `PostgresApiKeyStore has no option '${unknown}'. It has ${known.join(', ')}`)
+  refuseUndefined((name) => `PostgresApiKeyStore({ ${name} })`, options)
   const { pool, listener, migrate, timeLimit = 2, clock, timers } = options
   if (typeof pool?.query !== 'function' || typeof pool.connect !== 'function') throw configError('option', 'PostgresApiKeyStore({ pool }) must be a Pool of pg, or what has its query() and connect()')
   if (listener !== undefined && typeof listener !== 'function') throw configError('option', 'PostgresApiKeyStore({ listener }) must be a function that makes a client: () => new pg.Client(config)')

@@ -1,5 +1,5 @@
 /** The refusal of bad options. */
-import { configError } from '../errors.js'
+import { configError, refuseUndefined } from '../errors.js'
 
 type Expectation = readonly [test: (value: unknown) => boolean, words: string]
 
@@ -11,9 +11,10 @@ export const isTimers: Expectation = [(value) => typeof (value as { setTimeout?:
 /** Throws for an option that is unknown or of a wrong form; null: whoever uses it looks at it. */
 export function checkOptions (owner: string, options: object, expectations: Record<string, Expectation | null>): void {
   if (typeof options !== 'object' || options === null) throw configError('option', `${owner} takes an object of options: { client }`)
+  refuseUndefined((name) => `${owner}({ ${name} })`, options)
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(expectations, name)) throw configError('option', `${owner} has no option '${name}'. It has ${Object.keys(expectations).join(', ')}`)
     const expectation = expectations[name]
-    if (value !== undefined && expectation != null && !expectation[0](value)) throw configError('option', `${owner}({ ${name} }) must be ${expectation[1]}`)
+    if (expectation != null && !expectation[0](value)) throw configError('option', `${owner}({ ${name} }) must be ${expectation[1]}`)
   }
 }

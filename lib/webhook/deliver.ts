@@ -140,6 +140,8 @@ function prepare (options: DeliverWebhookOptions): Prepared {
     if (typeof value !== 'number' || !(value > 0 && value <= longestTimer)) throw configError('option', `deliverWebhook({ ${name} }) must be a number of seconds above 0, and ${longestTimer} at most`)
   }
   if (!Number.isSafeInteger(retries) || retries < 0) throw configError('option', 'deliverWebhook({ retries }) must be a whole number, 0 or more')
+  // In its place would be the global fetch, which looks at no address.
+  if (Object.hasOwn(options, 'fetch') && options.fetch === undefined) throw configError('option', 'deliverWebhook({ fetch }) is undefined: is its name mistyped? Leave the option out to use the global fetch')
   if ((event === undefined) === (body === undefined)) throw configError('option', 'deliverWebhook needs either event or body')
   if (body !== undefined && typeof body !== 'string' && !isUint8Array(body)) throw configError('option', 'deliverWebhook({ body }) takes the very bytes to send, as a string or a Uint8Array. Give an object as event')
   requireId(id, 'deliverWebhook')

@@ -1,4 +1,4 @@
-import { configError } from '../errors.js'
+import { configError, refuseUndefined } from '../errors.js'
 import type { DeliveryState, DeliveryTry, ReplayStore } from './replay.js'
 
 export interface MemoryReplayStoreOptions {
@@ -30,7 +30,11 @@ export class MemoryReplayStore implements ReplayStore {
   readonly #held = new Map<string, number>()
   #swept: number
 
-  constructor ({ max = 500_000, clock = Date.now }: MemoryReplayStoreOptions = {}) {
+  constructor (options: MemoryReplayStoreOptions = {}) {
+    const { max = 500_000, clock = Date.now, ...unknown } = options
+    const [stray] = Object.keys(unknown)
+    if (stray !== undefined) throw configError('option', `MemoryReplayStore has no option '${stray}'. It has max and clock`)
+    refuseUndefined((name) => `MemoryReplayStore({ ${name} })`, options)
     if (!Number.isSafeInteger(max) || max < 1) throw configError('option', 'MemoryReplayStore({ max }) must be a whole number above 0')
     if (typeof clock !== 'function') throw configError('option', 'MemoryReplayStore({ clock }) must be a function that answers milliseconds')
     this.#max = max

@@ -1,20 +1,21 @@
-import { configError } from '../../errors.js'
+import { configError, refuseUndefined } from '../../errors.js'
 
 /** The form that each option of a scheme must have. */
 export type OptionForms = Record<string, 'seconds' | 'boolean' | 'header' | 'field'>
 
 /**
  * Refuses an option that is unknown or of a wrong form, at the time the scheme is made: a typo in `tolerance`
- * would otherwise quietly leave the default in force. Undefined counts as absent.
+ * or an undefined value would otherwise leave the default in force without a word.
  */
 export function checkSchemeOptions (scheme: string, options: unknown, forms: OptionForms): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw configError('option', `${scheme}() takes an object of options`)
   }
+  refuseUndefined((name) => `${scheme}({ ${name} })`, options)
   for (const [name, value] of Object.entries(options)) {
     const form = Object.hasOwn(forms, name) ? forms[name] : undefined
     if (form === undefined) throw configError('option', `${scheme}() has no option ${name}: it knows ${Object.keys(forms).join(', ')}`)
-    if (value !== undefined && !hasForm[form](value)) throw configError('option', `${scheme}({ ${name} }) must be ${formWords[form]}`)
+    if (!hasForm[form](value)) throw configError('option', `${scheme}({ ${name} }) must be ${formWords[form]}`)
   }
 }
 
