@@ -28,6 +28,47 @@ export function requestHooksOf (instance: FastifyInstance): ReadonlyArray<readon
   return hooksOf(instance)?.map(({ phases }) => phases.onRequest ?? []) ?? null
 }
 
+/** What Fastify keeps of a route or of a not-found handler, as far as it is read here. */
+export interface KnownContext {
+  readonly config: Readonly<Record<PropertyKey, unknown>>
+  readonly schema: unknown
+  readonly server: FastifyInstance
+  /** The path that the router serves; undefined for a not-found handler. */
+  readonly url: string | undefined
+}
+
+/**
+ * Every route that the router has, early ones included, with the path that it serves; null where they cannot be read. The public list
+ * is a text without configs. While it is written, the router hands each route to a function that it looks up in the options.
+ */
+export function routeContextsOf (instance: FastifyInstance): KnownContext[] | null {
+  const found = new Map<unknown, KnownContext>()
+  let readable = true
+  const note = (route: unknown): object => {
+    const { store, path } = route as { store?: Partial<KnownContext>, path?: unknown }
+    if (isContext(store)) found.set(store, { config: store.config, schema: store.schema, server: store.server, url: typeof path === 'string' ? path : undefined })
+    else readable = false
+    return {}
+  }
+  const options = Object.defineProperty({ includeMeta: true }, 'buildPrettyMeta', { get: () => note, set: () => {}, enumerable: true })
+  try {
+    instance.printRoutes(options as unknown as { includeMeta: boolean })
+  } catch {
+    return null
+  }
+  return readable ? [...found.values()] : null
+}
+
+/** What is known of a not-found handler; null where it cannot be read. */
+export function knownContext (context: RouteContext): KnownContext | null {
+  return isContext(context) ? { config: context.config, schema: context.schema, server: context.server, url: undefined } : null
+}
+
+function isContext (context: object | undefined): context is KnownContext {
+  const { config, server } = (context ?? {}) as Partial<KnownContext>
+  return typeof config === 'object' && config !== null && typeof server?.addHook === 'function'
+}
+
 /** The value under a symbol that is known by its description, of an instance or of the scopes around it. */
 function hidden (instance: object, description: string): unknown {
   for (let scope: object | null = instance; scope !== null; scope = Object.getPrototypeOf(scope) as object | null) {

@@ -91,11 +91,20 @@ function isDecided (request: FastifyRequest, rule: AuthRule): boolean {
 async function pass (rule: AuthRule, registration: Registration, request: FastifyRequest, given: readonly unknown[]): Promise<void> {
   try {
     if (isLate(request, given)) throw new AuthError('AUTH_RULE_UNDECIDABLE', 'late')
+  } catch (error) {
+    throw report(error, request, null)
+  }
+  await enforce(rule, registration, request)
+}
+
+/** Decides a rule and keeps what it proves. Rejects with an AuthError that is logged, whatever went wrong. */
+export async function enforce (rule: AuthRule, registration: Registration, request: FastifyRequest): Promise<void> {
+  try {
     if (isDecided(request, rule)) return
     const proof = await decideHere(rule, request, registration)
     const innermost = registrationOf(request.server) ?? registration
     acceptGuard(request, proof, innermost.settings.tenant !== null)
-    if (proof.principal !== null) recordDecision(request, innermost, () => pass(rule, registration, request, given))
+    if (proof.principal !== null) recordDecision(request, innermost, () => enforce(rule, registration, request))
   } catch (error) {
     // Without its challenge on the reply: in a composition that tries one guard after the other, the next may let the request in.
     throw report(error, request, null)
@@ -179,9 +188,9 @@ function warn (error: Error, request: FastifyRequest): void {
 /**
  * Notes that a handler begins. Null where every guard that stands before it has let the request in; otherwise the rejection: a hook that
  * throws undefined ends its phase and skips the guards behind it, and a guard that nothing waits for has not decided. The guards are read
- * from the context.
+ * from the context. `enforced` is the rule that the handler decides by itself: the guards of that rule need not have run.
  */
-export function beginHandler (request: FastifyRequest, context = contextOf(request)): AuthError | null {
+export function beginHandler (request: FastifyRequest, context = contextOf(request), enforced: AuthRule | null = null): AuthError | null {
   if (!guardsExist) return null
   const state = stateOf(request)
   state[kHandled] = routeConfigOf(request) ?? null
@@ -189,7 +198,8 @@ export function beginHandler (request: FastifyRequest, context = contextOf(reque
   if (calls.some(({ settled, awaited }) => !settled || !awaited)) return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-awaited')
   if (context === null) return null
   for (const guard of guardsBefore(context)) {
-    if (guardRules.get(guard) === state[kProved]?.authRule) continue
+    const rule = guardRules.get(guard)
+    if (rule === enforced || rule === state[kProved]?.authRule) continue
     if (!calls.some((call) => call.guard === guard && call.passed)) return new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified')
   }
   return null
@@ -255,14 +265,14 @@ export function authenticateHere (rule: AuthRule, request: FastifyRequest, regis
 }
 
 /**
- * Decides a rule wherever the request is. Its URL is the route's, so a tenant is bound here too. A rule with a signature
- * is undecidable: the body may have been parsed already.
+ * Decides a rule wherever the request is. The tenant is bound by the request's own parameters, in a not-found handler too.
+ * A rule with a signature is undecidable: the body may have been parsed already.
  */
 export async function decideHere (rule: AuthRule, request: FastifyRequest, registration: Registration): Promise<Proof> {
   const innermost = registrationOf(request.server) ?? registration
   let plan: Plan
   try {
-    plan = planHere(rule, innermost, request.routeOptions.url ?? '')
+    plan = planHere(rule, innermost, request)
   } catch (cause) {
     throw new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled', { cause })
   }
@@ -270,15 +280,23 @@ export async function decideHere (rule: AuthRule, request: FastifyRequest, regis
   return await decide(plan.rule, new Presentation(plan.rule, innermost.verifiers, request)) as Proof
 }
 
-// By registration, rule and URL, each of which the application's code has written: as bounded as that is.
+// By registration, rule, URL and the names of its parameters. The application's code has written them; should it write its own
+// names into the parameters of requests, what is kept is bounded all the same.
+const maxPlans = 1000
 const plans = new WeakMap<Registration, WeakMap<AuthRule, Map<string, Plan>>>()
 
-function planHere (rule: AuthRule, registration: Registration, url: string): Plan {
+/** The URL that a route states is a copy from before onRoute hooks, and a not-found handler has none: the names are the request's. */
+function planHere (rule: AuthRule, registration: Registration, request: FastifyRequest): Plan {
+  const { url } = request.routeOptions
+  const names = typeof request.params === 'object' && request.params !== null ? Object.keys(request.params) : []
+  const key = `${url ?? ''} ${names.join(' ')}`
   const byRule = plans.get(registration) ?? new WeakMap<AuthRule, Map<string, Plan>>()
   plans.set(registration, byRule)
   const byUrl = byRule.get(rule) ?? new Map<string, Plan>()
   byRule.set(rule, byUrl)
-  const plan = byUrl.get(url) ?? planRoute(registration, { method: [], url, stated: rule, rawBody: false, declared: new Set() })
-  byUrl.set(url, plan)
+  const known = byUrl.get(key)
+  if (known !== undefined) return known
+  const plan = planRoute(registration, { method: [], url, stated: rule, rawBody: false, declared: new Set(), names, open: url === undefined })
+  if (byUrl.size < maxPlans) byUrl.set(key, plan)
   return plan
 }

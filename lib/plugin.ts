@@ -6,19 +6,21 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
-import { canListRoutes, earlyRoutes, planEarly, type EarlyPlan } from './early-routes.js'
+import { canListRoutes, earlyRoutes, planEarly, requireEarlyPlan, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
-import { contextOf, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, wrapContextHandler, type RouteContext } from './fastify-internals.js'
+import { contextOf, knownContext, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, routeContextsOf, wrapContextHandler, type RouteContext } from './fastify-internals.js'
 import { authenticateHere, beginHandler, createGuard, markRequire, refuseMisplacedGuards, refuseUnfinished, type Guard } from './guard.js'
+import { guardNotFoundHandlers, planNotFound, type NotFoundRecord } from './not-found.js'
 import type { Principal } from './principal.js'
 import { mayTakeBody, recheckDecisions, wasNotRechecked } from './recheck.js'
 import { challenge, refuse, reject } from './refusal.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { decideRequest, type Done } from './request-decision.js'
 import { kBody, kProved, stateOf } from './request-state.js'
-import { kRoute, labelOf, planRoute, readStatement, recordRoute, refuseMisplaced, type Plan, type RouteRecord } from './route.js'
-import { auth, type AuthRule } from './rule.js'
+import { factsOf, kRoute, labelOf, planRoute, readFinalStatement, recordOf, recordRoute, statedBy, urlOf, type Plan, type RouteRecord } from './route.js'
+import { auth, nodeOf, type AuthRule } from './rule.js'
+import { withSpellingCheck } from './spelling.js'
 import { parseLabelled, startHandler, type JsonParser, type ParserDone } from './signed-body.js'
 import type { ApiKeys } from './api-key/manage.js'
 import type { CauseflowAuthOptions } from './options.js'
@@ -80,7 +82,9 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   const early = parent === null ? earlyRoutes(fastify) : []
   const registration = await createRegistration(options, parent, (algorithms) => registerSignatureCheck(fastify, algorithms))
   const records: RouteRecord[] = []
+  const notFound: NotFoundRecord[] = []
   const earlyPlans = new WeakMap<object, EarlyPlan>()
+  const wrappedEarly = new WeakSet<object>()
   const socketsCameFirst = fastify.hasDecorator('websocketServer')
 
   const { api, seal } = createApi(registration, records)
@@ -104,17 +108,21 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     addLabels(this, registration, record.declared)
   })
 
+  if (parent === null) guardNotFoundHandlers(fastify, (record) => { notFound.push(record) })
+
   fastify.addHook('onReady', async function () {
     refuseLateSockets(fastify)
     requireFirst()
     refuseMisplacedGuards(fastify)
     for (const record of records) compileRecord(record)
-    guardNotFoundHandlers(fastify)
+    checkNotFoundHandlers(fastify)
+    for (const record of notFound) record.plan = planNotFound(record)
+    planEarlyRoutes()
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
     }
     if (early.length > 0) {
-      fastify.log.warn({ routes: early }, `Routes were registered before causeflowAuth had loaded: ${early.join(', ')}. They are guarded all the same, but cannot check signatures. Write await app.register(causeflowAuth) before them; the order is @fastify/cors, causeflowAuth, then everything with routes`)
+      fastify.log.warn({ routes: early }, `Routes were registered before causeflowAuth had loaded: ${early.join(', ')}. They are guarded all the same, by the rule in their config or the default: a rule next to the config is not seen. Write await app.register(causeflowAuth) before them; the order is @fastify/cors, causeflowAuth, then everything with routes`)
     }
     await warmUp(registration, fastify)
     seal()
@@ -201,6 +209,17 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     })
   }
 
+  /** Plans what was there before the plugin, so that a slip fails at startup. Where Fastify does not show it, the first request is rejected. */
+  function planEarlyRoutes (): void {
+    const early = [...routeContextsOf(fastify) ?? [], ...notFoundContextsOf(fastify).map(knownContext).filter((context) => context !== null)]
+    for (const context of early) {
+      if (kRoute in context.config || registrationOf(context.server) !== registration) continue
+      const plan = requireEarlyPlan(context, registration)
+      if (plan !== null && context.config.url === undefined) throw configError('route', 'A not-found handler states a rule and was set before causeflowAuth had loaded, where reply.callNotFound() would reach it without a decision. Write await app.register(causeflowAuth) before it')
+      earlyPlans.set(context.config, plan)
+    }
+  }
+
   /** A hook that got before ours unseen could skip it. */
   function requireFirst (): void {
     if (mayBeSkipped) return
@@ -223,11 +242,17 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
       if (record.plan !== null) return record.plan.registration === registration ? record.plan : null
       return registrationOf(record.instance) === registration ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : null
     }
-    if (config?.url === undefined || registrationOf(request.server) !== registration) return null
-    const plan = earlyPlans.get(config) ?? planEarly(config, registration)
-    if (!earlyPlans.has(config)) wrapEarly(contextOf(request))
-    earlyPlans.set(config, plan)
-    if (plan === 'preflight') return null
+    if (config === undefined || registrationOf(request.server) !== registration) return null
+    let plan = earlyPlans.get(config)
+    if (plan === undefined) {
+      plan = planEarly({ config, schema: request.routeOptions.schema, server: request.server }, registration)
+      earlyPlans.set(config, plan)
+    }
+    if (config.url !== undefined && !wrappedEarly.has(config)) {
+      wrappedEarly.add(config)
+      wrapEarly(contextOf(request))
+    }
+    if (plan === null) return null
     // Each request its own error: an error handler may write on it.
     return isAuthError(plan) ? new AuthError(plan.code, plan.reason, { cause: plan.cause }) : plan
   }
@@ -254,15 +279,17 @@ const notFoundContexts = new WeakMap<object, RouteContext | null>()
 function guardNotFound (context: RouteContext | null): void {
   wrapContextHandler(context, (handler) => {
     const origin = notFoundContexts.get(handler) ?? undefined
+    const config = (origin ?? context)?.config as Readonly<Record<PropertyKey, unknown>> | undefined
+    const enforced = (config?.[kRoute] as NotFoundRecord | undefined)?.rule ?? null
     return (request, reply) => {
-      const fault = beginHandler(request, origin)
+      const fault = beginHandler(request, origin, enforced)
       if (fault !== null) throw refuse(fault, request, reply, null)
       return handler(request, reply)
     }
   })
 }
 
-function guardNotFoundHandlers (fastify: FastifyInstance): void {
+function checkNotFoundHandlers (fastify: FastifyInstance): void {
   const contexts = notFoundContextsOf(fastify)
   for (const context of contexts) {
     const { handler } = context
@@ -282,12 +309,18 @@ function decorateRequest (fastify: FastifyInstance): void {
 
 function compileRecord (record: RouteRecord): void {
   const registration = registrationOf(record.instance) as Registration
-  const statement = readStatement(record)
-  if (statement.stated === null) refuseMisplaced(record)
-  const plan = planRoute(registration, { ...record, ...statement })
-  if ((plan.signed || plan.rawBody) && !labelsOf(registration, plan.declared).every((label) => record.instance.hasContentTypeParser(label))) {
+  const statement = readFinalStatement(record)
+  const plan = planRoute(registration, { ...factsOf(record), ...statement })
+  // Without our record the route is decided by its config alone, and without its body.
+  const { stated } = statement
+  if (recordOf(record.options) === null && (plan.signed || plan.rawBody || (stated !== null && record.options.config?.auth !== stated))) {
+    throw configError('route', `${plan.label}: another onRoute hook has replaced its config. Have it keep what is there: routeOptions.config = { ...routeOptions.config, … }`)
+  }
+  if ((plan.signed || plan.rawBody) && !labelsOf(registration, record.declared).every((label) => record.instance.hasContentTypeParser(label))) {
     throw configError('route', `${plan.label}: its scope has removed the content-type parsers that keep raw bodies. Call removeAllContentTypeParsers() before the scope's routes, not after`)
   }
+  // Media types that a later onRoute hook has declared.
+  if (plan.signed || plan.rawBody) addLabels(record.instance, registration, plan.declared)
   record.plan = plan
 }
 
@@ -313,7 +346,6 @@ type Handler = RouteOptions['handler']
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   let alone = true
-  const rechecks = mayTakeBody(record.method)
   return function causeflowAuthHandler (request, reply) {
     if (alone) {
       alone = false
@@ -327,7 +359,7 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
     }
     const fault = beginHandler(request)
     if (fault !== null) throw refuse(fault, request, reply, record.plan)
-    if (rechecks && wasNotRechecked(request)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
+    if (wasNotRechecked(request)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
     if (!state[kBody]?.signature) return handler.call(this, request, reply)
     return startHandler(request, reply, () => handler.call(this, request, reply))
   }
@@ -363,7 +395,11 @@ async function warmUp ({ owned }: Registration, fastify: FastifyInstance): Promi
 
 function createApi (registration: Registration, records: readonly RouteRecord[]): { api: CauseflowAuth, seal: () => void } {
   let sealed = false
-  const require = (rule: AuthRule): Guard => createGuard(rule, registration, sealed)
+  const require = (rule: AuthRule, ...rest: unknown[]): Guard => {
+    // A second rule that is passed over would be a condition that nothing checks.
+    if (rest.length > 0 && nodeOf(rule) !== null) throw configError('rule', 'require() takes one rule. Combine several with auth.all() or auth.any()')
+    return createGuard(rule, registration, sealed)
+  }
   markRequire(require)
   // Made once, and at any time: `await app.causeflowAuth.jwt(request, reply)` in a request is no new guard for each.
   const made = new Map<string, Guard>()
@@ -372,22 +408,22 @@ function createApi (registration: Registration, records: readonly RouteRecord[])
     made.set(name, guard)
     return guard
   }
-  const api: CauseflowAuth = {
+  const api: CauseflowAuth = withSpellingCheck('causeflowAuth', {
     require,
     get jwt () { return ready('jwt') },
     get apiKey () { return ready('apiKey') },
     get webhook () { return ready('webhook') },
     authenticate: (request, rule) => authenticateHere(rule, request, registration),
     routes: () => records.map((record) => ({
-      method: record.method,
-      url: record.url,
-      rule: (readStatement(record).stated ?? registrationOf(record.instance)?.defaultRule ?? registration.defaultRule).describe()
+      method: record.options.method,
+      url: urlOf(record),
+      rule: (statedBy(record) ?? registrationOf(record.instance)?.defaultRule ?? registration.defaultRule).describe()
     })),
     get apiKeys () {
       if (registration.apiKeys === null) throw configError('credential', 'causeflowAuth.apiKeys needs a store. Give the plugin apiKey: { store }')
       return registration.apiKeys
     }
-  }
+  })
   return { api, seal: () => { sealed = true } }
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
-import { contextOf, hooksBeforeHandler, hooksOf, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, wrapContextHandler, type RouteContext } from '../lib/fastify-internals.js'
+import { contextOf, hooksBeforeHandler, hooksOf, knownContext, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, routeContextsOf, wrapContextHandler, type RouteContext } from '../lib/fastify-internals.js'
 import { watchProcess } from './fixtures/process-watch.js'
 
 watchProcess(t)
@@ -107,4 +107,40 @@ t.test('the handler of a context is wrapped once, of a route and of each not-fou
   wrap({})
   t.strictSame(notFoundContextsOf(Object.create(null) as FastifyInstance), [])
   t.equal(notFoundContextOf({}), null)
+})
+
+t.test('every route of the router is listed with its config, its schema, its instance and the path that it serves', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.addHook('onRoute', (route) => { route.url = route.url.replace('/old', '/:id') })
+  const schema = { querystring: { type: 'object' } }
+  app.get('/old/a', { config: { rawBody: true }, schema, exposeHeadRoute: false }, async () => '')
+  app.get('/v', { constraints: { version: '1.0.0' }, exposeHeadRoute: false }, async () => '')
+  app.get('/v', { constraints: { version: '2.0.0' }, exposeHeadRoute: false }, async () => '')
+  app.route({ method: ['PUT', 'POST'], url: '/many/*', handler: async () => '' })
+  await app.register(async (scope) => { scope.get('/', async () => '') }, { prefix: '/p/:q' })
+  const listed = routeContextsOf(app) ?? []
+  t.strictSame(listed.map(({ config, url }) => `${[config.method].flat().join('|')} ${String(url)}`).sort(), [
+    'GET /:id/a', 'GET /p/:q', 'GET /p/:q/', 'GET /v', 'GET /v', 'HEAD /p/:q', 'HEAD /p/:q/', 'PUT|POST /many/*'
+  ])
+  t.equal(listed.filter(({ config }) => config.url === '/v').length, 2)
+  t.match(listed.find(({ config }) => config.rawBody === true), { schema, server: app })
+  t.equal(listed.filter(({ server }) => server !== app).length, 4)
+  t.strictSame(routeContextsOf(Fastify()), [])
+})
+
+t.test('where routes cannot be listed, nobody knows', async (t) => {
+  t.equal(routeContextsOf({ printRoutes: () => { throw new Error('gone') } } as unknown as FastifyInstance), null)
+  t.equal(routeContextsOf({ printRoutes: (options: { buildPrettyMeta: (route: object) => object }) => { options.buildPrettyMeta({ store: {} }) } } as unknown as FastifyInstance), null)
+})
+
+t.test('not-found handlers are listed with their config, those of scopes too', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.setNotFoundHandler({ config: { a: 1 } } as object, async () => '')
+  await app.register(async (scope) => { scope.setNotFoundHandler({ config: { b: 1 } } as object, async () => '') }, { prefix: '/b' })
+  await app.ready()
+  t.strictSame(notFoundContextsOf(app).map(knownContext).map((context) => [context?.config, context?.url]), [[{ a: 1 }, undefined], [{ b: 1 }, undefined]])
+  t.equal(knownContext({ config: {} }), null)
+  t.equal(knownContext({}), null)
 })

@@ -95,7 +95,7 @@ t.test('the application before and the plugin stand side by side in one scope, i
     for (const order of ['before', 'after'] as const) {
       const { app } = await start(t, file, 'js', issuer, order === 'before'
         ? (source) => source.replace(/^const app = Fastify\(\)$/m, '$&\nawait app.register(causeflowAuth, { jwt: jwtOptions, default: auth.public() })')
-        : (source) => `${source}\nawait app.register(causeflowAuth, { jwt: jwtOptions, default: auth.public() })\n`, { causeflowAuth, auth, jwtOptions: issuer.jwtOptions() })
+        : (source) => source.replace("app.get('/health'", 'await app.register(causeflowAuth, { jwt: jwtOptions, default: auth.public() })\n$&'), { causeflowAuth, auth, jwtOptions: issuer.jwtOptions() })
       app.get('/moved', { config: { auth: auth.jwt() } }, async (request) => request.principal?.scheme)
       t.equal((await app.inject({ url: '/moved', headers: bearer(issuer.token()) })).body, 'jwt', `${file}: ${order}`)
     }

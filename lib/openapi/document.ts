@@ -24,6 +24,7 @@ export class Document {
   readonly #register = new SchemeRegister()
   readonly #waiting: RouteOptions[] = []
   #root: Registration | null = null
+  #rootInstance: FastifyInstance | undefined
 
   /** `written`: the security schemes written by hand. `delivered`: that of documented events. */
   constructor (object: OpenApiObject, written: Record<string, object>, delivered: SecurityScheme | null) {
@@ -44,7 +45,9 @@ export class Document {
 
   /** Learns from the instance of a route what decides the routes that the plugin has not seen. */
   noteInstance (instance: FastifyInstance): void {
-    this.#root ??= rootRegistration(instance)
+    if (this.#root !== null) return
+    this.#rootInstance = rootOf(instance)
+    this.#root = registrationOf(this.#rootInstance)
   }
 
   /**
@@ -71,18 +74,18 @@ export class Document {
   }
 
   /** Where a child scope has its own registration, its early routes are described by the root's all the same. */
-  #planWaiting ({ method, url, config }: RouteOptions): Plan | null {
+  #planWaiting ({ method, url, config, schema }: RouteOptions): Plan | null {
     if (this.#root === null) return null
-    const plan = planEarly({ ...config, method, url }, this.#root)
-    return plan === 'preflight' || isAuthError(plan) ? null : plan
+    const plan = planEarly({ config: { ...config, method, url }, schema, server: this.#rootInstance }, this.#root)
+    return isAuthError(plan) ? null : plan
   }
 }
 
-/** The registration on the application itself, which decides every route that no other does; null where there is none. */
-function rootRegistration (instance: FastifyInstance): Registration | null {
+/** The application itself: its registration, if it has one, decides every route that no other does. */
+function rootOf (instance: FastifyInstance): FastifyInstance {
   let root = instance
   for (let next = parentOf(root); next !== null; next = parentOf(root)) root = next
-  return registrationOf(root)
+  return root
 }
 
 /** Fastify makes a scope from its parent by inheritance. */

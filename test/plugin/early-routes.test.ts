@@ -1,4 +1,5 @@
 import t from 'tap'
+import fastifyCors, { type FastifyCorsOptions } from '@fastify/cors'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { auth, causeflowAuth, type CauseflowAuthOptions } from '../../lib/index.js'
 import { authOptions, bearer, createLog, refusalOf, refusals, signed, type Teardown } from '../fixtures/app.js'
@@ -96,6 +97,8 @@ t.test('one warning names every early route and the mend', async (t) => {
     'GET|HEAD /a/:id(^\\d+$)/c',
     'GET|HEAD /a/:id/b',
     'GET|HEAD /files/*',
+    'OPTIONS *',
+    'OPTIONS /only-options',
     'POST /ab'
   ].sort())
   t.match(warning?.msg, /^Routes were registered before causeflowAuth had loaded: .*GET\|HEAD \/a\/:id\/b.*Write await app\.register\(causeflowAuth\) before them; the order is @fastify\/cors, causeflowAuth, then everything with routes/)
@@ -115,14 +118,47 @@ t.test('early routes with constraints are named and guarded, each by its own rul
   t.strictSame(new Set(warnings()[0]?.routes), new Set(['GET /v', 'GET /h', 'POST /v/deep']))
 })
 
-t.test('a route that answers only OPTIONS is let through when it came early, and warned of by nobody', async (t) => {
-  const { app, warnings } = await build(t, (app) => {
-    app.options('*', async () => 'preflight')
-    app.options('/a', async () => 'preflight')
-    app.route({ method: ['OPTIONS'], url: '/list', handler: async () => 'preflight' })
+t.test('an early route for OPTIONS takes its rule or the default', async (t) => {
+  for (const options of [{}, { default: auth.deny() }]) {
+    const { app, warnings } = await build(t, (app) => {
+      app.options('*', async () => 'in')
+      app.options('/a', async () => 'in')
+      app.route({ method: ['OPTIONS'], url: '/list', handler: async () => 'in' })
+      app.options('/open', { config: { auth: auth.public() } }, async () => 'in')
+    }, { options })
+    for (const url of ['/a', '/list', '/anything']) t.not((await app.inject({ method: 'OPTIONS', url })).body, 'in', url)
+    t.equal((await app.inject({ method: 'OPTIONS', url: '/open' })).body, 'in')
+    t.strictSame([...warnings()[0]?.routes ?? []].sort(), ['OPTIONS *', 'OPTIONS /a', 'OPTIONS /list', 'OPTIONS /open'])
+  }
+})
+
+for (const cors of [{}, { hook: 'preHandler' }, { preflightContinue: true }, { hideOptionsRoute: false }, { origin: 'https://app.example.com', credentials: true }] as FastifyCorsOptions[]) {
+  t.test(`preflights of @fastify/cors before the plugin are answered, ${JSON.stringify(cors)}`, async (t) => {
+    for (const prefix of ['', '/v1']) {
+      const { app, warnings } = await build(t, async (app) => {
+        if (prefix === '') await app.register(fastifyCors, cors)
+        else await app.register(async (scope) => { await scope.register(fastifyCors, cors) }, { prefix })
+      }, { options: { default: auth.deny() } })
+      const headers = { origin: 'https://app.example.com', 'access-control-request-method': 'GET' }
+      const answer = await app.inject({ method: 'OPTIONS', url: `${prefix}/anything`, headers })
+      t.equal(answer.headers['access-control-allow-origin'], cors.origin ?? '*')
+      t.ok(answer.statusCode < 300)
+      t.equal(answer.body, '')
+      t.strictSame(warnings().flatMap(({ routes }) => routes ?? []).filter((route) => route.startsWith('OPTIONS')), [])
+    }
   })
-  for (const url of ['/a', '/list', '/anything']) t.equal((await app.inject({ method: 'OPTIONS', url })).body, 'preflight')
-  t.strictSame(warnings(), [])
+}
+
+t.test('next to @fastify/cors, an OPTIONS route of the application is not taken for its preflight route', async (t) => {
+  const { app } = await build(t, async (app) => {
+    await app.register(fastifyCors, { preflight: false })
+    app.options('/a', async () => 'in')
+    app.options('*', { constraints: { host: 'admin.example.com' } }, async () => 'in')
+    app.options('/b*', { schema: { hide: true } as object }, async () => 'in')
+    await app.register(async (scope) => { scope.options('*', { schema: { hide: true, querystring: {} } as object }, async () => 'in') }, { prefix: '/scope' })
+  }, { options: { default: auth.deny() } })
+  for (const url of ['/a', '/b/x', '/scope/x']) t.equal((await app.inject({ method: 'OPTIONS', url })).json().code, 'AUTH_DENIED', url)
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/x', headers: { host: 'admin.example.com' } })).json().code, 'AUTH_DENIED')
 })
 
 t.test('an early route that answers OPTIONS among others, or states a rule, is not let through', async (t) => {
@@ -144,31 +180,51 @@ t.test('an OPTIONS route that came after the plugin takes the default', async (t
   t.equal((await app.inject({ method: 'OPTIONS', url: '/a' })).statusCode, 404)
 })
 
-t.test('an early route with a signature in its rule is refused as undecidable, whatever is presented', async (t) => {
-  const reached: string[] = []
-  const { app } = await build(t, (app) => {
-    app.post('/signed', { config: { auth: auth.webhook() } }, async (request) => { reached.push(request.url) })
-    app.post('/either', { config: { auth: auth.any(auth.jwt(), auth.webhook()) } }, async (request) => { reached.push(request.url) })
-    app.get('/get', { config: { auth: auth.webhook() } }, async (request) => { reached.push(request.url) })
-  })
-  t.strictSame(refusalOf(await app.inject({ method: 'POST', url: '/signed', payload: '{}', headers: signed('{}') })), refusals.undecidable)
-  t.strictSame(refusalOf(await app.inject({ method: 'POST', url: '/either', payload: '{}', headers: { ...bearer(), 'content-type': 'application/json' } })), refusals.undecidable)
-  t.strictSame(refusalOf(await app.inject('/get')), refusals.undecidable)
-  t.strictSame(reached, [])
-})
+/** A Fastify that does not show its routes: startup cannot see a slip, and requests are rejected instead. */
+function hideRoutes (app: FastifyInstance): void {
+  const printRoutes = app.printRoutes.bind(app)
+  app.printRoutes = (options) => printRoutes({ commonPrefix: options?.commonPrefix ?? true })
+}
 
-t.test('an early route whose rule cannot be compiled, or whose config is misspelt, is refused as undecidable', async (t) => {
-  const { app } = await build(t, (app) => {
-    app.get('/unknown-issuer', { config: { auth: auth.jwt('acme') } }, whoami)
-    app.get('/look-alike', { config: { auth: { describe: () => 'public' } as never } }, whoami)
-    app.get('/null', { config: { auth: null as never } }, whoami)
-    app.get('/misspelt', { config: { Auth: auth.jwt().roles('admin') } as object }, whoami)
-    app.get('/no-parameter', { config: { auth: auth.jwt().tenant('org') } }, whoami)
+const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, code: string, message: RegExp]> = [
+  ['a signature', (app) => app.post('/x', { config: { auth: auth.webhook() } }, whoami), 'AUTH_CONFIG_ROUTE', /^POST \/x: cannot check a signature, because it was added before causeflowAuth had loaded\. Write await app\.register\(causeflowAuth\) before it/],
+  ['a signature or a token', (app) => app.post('/x', { config: { auth: auth.any(auth.jwt(), auth.webhook()) } }, whoami), 'AUTH_CONFIG_ROUTE', /cannot check a signature/],
+  ['rawBody', (app) => app.post('/x', { config: { rawBody: true } }, whoami), 'AUTH_CONFIG_ROUTE', /keeps no raw body/],
+  ['an issuer that is not configured', (app) => app.post('/x', { config: { auth: auth.jwt('acme') } }, whoami), 'AUTH_CONFIG_CREDENTIAL', /names no configured issuer/],
+  ['a look-alike of a rule', (app) => app.post('/x', { config: { auth: { describe: () => 'public' } as never } }, whoami), 'AUTH_CONFIG_ROUTE', /config\.auth takes a rule/],
+  ['null for a rule', (app) => app.post('/x', { config: { auth: null as never } }, whoami), 'AUTH_CONFIG_ROUTE', /config\.auth is null: is the name of the rule mistyped/],
+  ['undefined for a rule', (app) => app.post('/x', { config: { auth: undefined as never } }, whoami), 'AUTH_CONFIG_ROUTE', /config\.auth is undefined: is the name of the rule mistyped/],
+  ['config.Auth', (app) => app.post('/x', { config: { Auth: auth.deny() } as object }, whoami), 'AUTH_CONFIG_ROUTE', /config\.Auth is not read/],
+  ['a rule under another name', (app) => app.post('/x', { config: { rule: auth.deny() } as object }, whoami), 'AUTH_CONFIG_ROUTE', /the rule in config\.rule is not read/],
+  ['a stricter rule next to the stated one', (app) => app.post('/x', { config: { auth: auth.public(), rules: [auth.deny()] } as object }, whoami), 'AUTH_CONFIG_ROUTE', /the rule in config\.rules\[0\] is not read/],
+  ['a rule in the schema', (app) => app.post('/x', { schema: { auth: auth.deny() } as object }, whoami), 'AUTH_CONFIG_ROUTE', /the rule in schema\.auth is not read/],
+  ['.tenant() without its parameter', (app) => app.post('/x', { config: { auth: auth.jwt().tenant('org') } }, whoami), 'AUTH_CONFIG_ROUTE', /names no parameter of this URL/],
+  ['a parameter like the tenant\'s', (app) => app.post('/x/:tenant_id', whoami), 'AUTH_CONFIG_ROUTE', /:tenant_id is not :tenantId/]
+]
+
+for (const [title, early, code, message] of slips) {
+  t.test(`an early route with ${title} fails at startup, or rejects its requests where Fastify does not show it`, async (t) => {
+    await t.rejects(build(t, early), { code, message })
+    const { app } = await build(t, (app) => { hideRoutes(app); early(app) })
+    const url = title.startsWith('a parameter') ? '/x/ten_a' : '/x'
+    for (const attempt of [1, 2]) {
+      t.strictSame(refusalOf(await app.inject({ method: 'POST', url, payload: '{}', headers: signed('{}', bearer({ roles: ['admin'] })) })), refusals.undecidable, String(attempt))
+    }
   })
-  for (const url of ['/unknown-issuer', '/look-alike', '/null', '/misspelt', '/no-parameter']) {
-    for (const attempt of [1, 2]) t.strictSame(refusalOf(await app.inject({ url, headers: bearer({ roles: ['admin'] }) })), refusals.undecidable, `${url} ${attempt}`)
-  }
-})
+}
+
+for (const rule of [auth.public(), auth.jwt().optional()]) {
+  t.test(`an early route that states nothing in its config is not served under a default that lets everyone in (${rule.describe()})`, async (t) => {
+    const early = (app: FastifyInstance): void => {
+      app.get('/next-to-config', { auth: auth.deny() } as object, whoami)
+      app.get('/meant', { config: { auth: auth.public() } }, whoami)
+    }
+    await t.rejects(build(t, early, { options: { default: rule } }), { code: 'AUTH_CONFIG_ROUTE', message: /GET \/next-to-config: states no rule in its config and the default lets everyone in.*Write await app\.register\(causeflowAuth\) before it, or say config: \{ auth: auth\.public\(\) \}/ })
+    const { app } = await build(t, (app) => { hideRoutes(app); early(app) }, { options: { default: rule } })
+    t.strictSame(refusalOf(await app.inject('/next-to-config')), refusals.undecidable)
+    t.equal((await app.inject('/meant')).statusCode, 200)
+  })
+}
 
 t.test('an early route is decided once the app answers at all: a hook that throws undefined cannot skip the decision', async (t) => {
   const { app } = await build(t, (app) => {

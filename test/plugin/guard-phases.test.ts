@@ -1,7 +1,7 @@
 /** Guards where they can protect nothing, and guards that something in front of them has skipped. */
 import t from 'tap'
 import fastifyAuth from '@fastify/auth'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
@@ -173,7 +173,8 @@ t.test('a guard on a not-found handler that an earlier hook has skipped keeps it
       scope.setNotFoundHandler({ [phase]: [async () => {}] }, async () => { reached++ })
     }, { prefix: '/scope' })
     for (const url of ['/nothing', '/scope/nothing']) {
-      t.strictSame(refusalOf(await app.inject({ url, headers: { 'x-skip': '1' } })), refusals.undecidable, `${phase} ${url}`)
+      // The handler that states a rule decides it by itself; the other one finds that a guard before it was skipped.
+      t.strictSame(refusalOf(await app.inject({ url, headers: { 'x-skip': '1' } })), url === '/nothing' ? refusals.noToken : refusals.undecidable, `${phase} ${url}`)
       t.strictSame(refusalOf(await app.inject(url)), refusals.noToken, `${phase} ${url}`)
     }
     t.equal(reached, 0)
@@ -182,19 +183,7 @@ t.test('a guard on a not-found handler that an earlier hook has skipped keeps it
   }
 })
 
-/** Whether this version of Fastify runs the hooks of a not-found handler that was set after the route: older ones copy their list before. */
-async function runsLaterHooks (): Promise<boolean> {
-  const app = Fastify()
-  let ran = false
-  app.get('/', (_request, reply) => { reply.callNotFound() })
-  app.setNotFoundHandler({ preHandler: async () => { ran = true } }, async () => 'nothing')
-  await app.inject('/')
-  await app.close()
-  return ran
-}
-
 t.test('callNotFound(), which runs the preHandler hooks alone, does not lead past a guard', async (t) => {
-  const later = await runsLaterHooks()
   for (const phase of ['preValidation', 'preHandler'] as const) {
     for (const when of ['late', 'early'] as const) {
       let reached = 0
@@ -202,11 +191,10 @@ t.test('callNotFound(), which runs the preHandler hooks alone, does not lead pas
       const app = await createApp(t, { auth: { default: auth.public() }, before: (app) => { if (when === 'early') routes(app) } })
       if (when === 'late') routes(app)
       app.setNotFoundHandler({ [phase]: app.causeflowAuth.jwt }, async () => { reached++; return 'content' })
-      const asked = phase === 'preHandler' && later
-      t.strictSame(refusalOf(await app.inject('/asks')), asked ? refusals.noToken : refusals.undecidable, `${phase} ${when}`)
+      t.strictSame(refusalOf(await app.inject('/asks')), refusals.noToken, `${phase} ${when}`)
       t.equal(reached, 0)
       const answer = await app.inject({ url: '/asks', headers: bearer() })
-      t.equal(answer.body === 'content', asked, `${phase} ${when}: ${answer.body}`)
+      t.equal(answer.body, 'content', `${phase} ${when}`)
     }
   }
 })
@@ -258,7 +246,7 @@ t.test('a guard in a scope around a route from before the plugin is asked for by
   let reached = 0
   const app = await createApp(t, {
     auth: { default: auth.public() },
-    before: (app) => { thrower(app, ['preHandler']); app.get('/', async () => { reached++ }) }
+    before: (app) => { thrower(app, ['preHandler']); app.get('/', { config: { auth: auth.public() } }, async () => { reached++ }) }
   })
   app.addHook('preHandler', app.causeflowAuth.jwt)
   t.strictSame(refusalOf(await app.inject({ url: '/', headers: { 'x-skip': '1' } })), refusals.undecidable)

@@ -1,0 +1,99 @@
+/** Rules and guards in the options of a route where nothing reads them. */
+import { configError } from './errors.js'
+import { isRuleLike, type AuthRule } from './rule.js'
+
+/** The rules of guards that `require` has made. */
+export const guardRules = new WeakMap<object, AuthRule>()
+
+/** The hooks of a route in which a guard states the rule of the route. */
+export const guardHooks = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
+
+/** How many containers deep a rule is looked for: `{ config: { guards: [rule] } }` is three. */
+const maxDepth = 3
+
+/**
+ * Rejects a route with a rule or a guard where nothing reads it: under another name, next to the config, in a list or an object. The
+ * route would be served under the default, or under a weaker rule. The very rule that the route states may be anywhere.
+ * Throws AUTH_CONFIG_ROUTE.
+ */
+export function refuseMisplaced (label: string, options: object, stated: AuthRule | null): void {
+  for (const [key, value] of entriesOf(options)) {
+    const letters = lettersOf(key)
+    // An `auth: 'basic'` or `auth: true` may be another plugin's; undefined, and what may turn out to be a rule, is more likely a slip.
+    const isDoubtful = value === undefined || value === null || typeof value === 'function' || typeof (value as { then?: unknown }).then === 'function'
+    if (letters === 'rawbody' || (letters === 'auth' && isDoubtful && stated === null)) throw configError('route', `${label}: ${String(key)} is not read. Write config: { ${letters === 'auth' ? 'auth: …' : 'rawBody: true'} }`)
+  }
+  const where = findIn(options, '', stated, maxDepth, new Set())
+  if (where !== null) throw configError('route', `${label}: the ${where.what} in ${where.path} is not read. Write config: { auth: … }${where.what === 'guard' ? ', or put the guard in preHandler' : ''}`)
+}
+
+/** A name without case and punctuation, and without the s of a plural: what a typo leaves of it. */
+export function lettersOf (key: PropertyKey): string {
+  return String(key).toLowerCase().replace(/[^a-z]/g, '').replace(/s$/, '')
+}
+
+interface Found { readonly what: 'rule' | 'guard', readonly path: string }
+
+function findIn (holder: object, path: string, stated: AuthRule | null, depth: number, seen: Set<object>): Found | null {
+  if (seen.has(holder)) return null
+  seen.add(holder)
+  // A copy of a rule's own content: `{ ...auth.jwt() }`.
+  if (isRuleLike(holder)) return { what: 'rule', path: path === '' ? 'the options' : path }
+  for (const [key, value] of entriesOf(holder)) {
+    if (isRead(path, key, value)) continue
+    const at = pathOf(path, key)
+    const what = kindOf(value, stated)
+    if (what !== null) return { what, path: at }
+    if (isRuleLike(value)) continue
+    if (depth > 0 && (isContainer(value) || (at === 'config' && typeof value === 'object' && value !== null))) {
+      const found = findIn(value, at, stated, depth - 1, seen)
+      if (found !== null) return found
+    }
+  }
+  return null
+}
+
+/** Whether a value is at a place that is read: config.auth, and the guards among the hooks. */
+function isRead (path: string, key: PropertyKey, value: unknown): boolean {
+  // What this package itself keeps in a config, whichever copy of it.
+  if (typeof key === 'symbol' && key.description === 'causeflow-auth.route') return true
+  if (path === 'config') return key === 'auth'
+  if (path !== '' || !(guardHooks as readonly PropertyKey[]).includes(key)) return false
+  // Fastify takes nothing but functions here, alone or in a list.
+  return typeof value === 'function' || Array.isArray(value)
+}
+
+/** What a value would state if it were read; null for the rule that is stated anyway, and for anything else. */
+export function kindOf (value: unknown, stated: AuthRule | null): Found['what'] | null {
+  if (value === stated) return null
+  if (isRuleLike(value)) return 'rule'
+  const rule = typeof value === 'function' ? guardRules.get(value) : undefined
+  return rule === undefined || rule === stated ? null : 'guard'
+}
+
+/** Lists and plain objects. Buffers, streams, servers and other instances of a class are not walked through. */
+function isContainer (value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  const { constructor } = value as { constructor?: unknown }
+  return Array.isArray(value) || constructor === undefined || (typeof constructor === 'function' && constructor.name === 'Object')
+}
+
+/** What a holder has, inherited names and symbols included. A getter is called, as Fastify's copy of the options calls it. */
+function * entriesOf (holder: object): Generator<[PropertyKey, unknown]> {
+  for (let level: object | null = holder; level !== null && level !== Object.prototype && level !== Array.prototype; level = Object.getPrototypeOf(level) as object | null) {
+    for (const key of Reflect.ownKeys(level)) {
+      let value: unknown
+      try {
+        value = (holder as Record<PropertyKey, unknown>)[key]
+      } catch {
+        continue
+      }
+      yield [key, value]
+    }
+  }
+}
+
+function pathOf (path: string, key: PropertyKey): string {
+  if (path === '') return String(key)
+  return /^\d+$/.test(String(key)) ? `${path}[${String(key)}]` : `${path}.${String(key)}`
+}

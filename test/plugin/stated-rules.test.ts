@@ -1,0 +1,289 @@
+import t from 'tap'
+import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
+import { auth, causeflowAuth, type AuthRule } from '../../lib/index.js'
+import { authOptions, bearer, createApp, refusalOf, refusals, signed } from '../fixtures/app.js'
+
+const handler = async (): Promise<object> => ({ reached: true })
+
+interface Start { code: string | null, message: string, status: number | null }
+
+/** Starts an application under `default: auth.public()` and asks GET /x without a credential: what a slip would open. */
+async function start (build: (app: FastifyInstance) => unknown): Promise<Start> {
+  const app = Fastify()
+  try {
+    await app.register(causeflowAuth, authOptions({ default: auth.public() }))
+    await build(app)
+    await app.ready()
+    return { code: null, message: '', status: (await app.inject('/x')).statusCode }
+  } catch (error) {
+    return { code: (error as { code?: string }).code ?? null, message: (error as Error).message, status: null }
+  } finally {
+    await app.close()
+  }
+}
+
+const rules: Record<string, AuthRule> = { admin: auth.jwt().roles('admin') }
+const guardOf = (app: FastifyInstance): object => app.causeflowAuth.require(auth.jwt())
+/** What a second copy of this package would build. */
+const foreign = Object.freeze(Object.assign(Object.create({ describe: () => 'token' }) as object, { [Symbol.for('fastify-causeflow-auth.rule')]: true }))
+
+/** Slips that would open a route: each fails at startup, with a message that says where to look. */
+const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, message: RegExp, code?: string]> = [
+  // A mistyped constant is undefined.
+  ['config.auth undefined', (app) => app.get('/x', { config: { auth: rules.adnim! } }, handler), /GET \/x: config\.auth is undefined: is the name of the rule mistyped\? Leave config\.auth out for the default/],
+  ['config.auth null', (app) => app.get('/x', { config: { auth: null as never } }, handler), /config\.auth is null: is the name of the rule mistyped/],
+  ['config.rawBody undefined', (app) => app.get('/x', { config: { rawBody: undefined as never } }, handler), /config\.rawBody is undefined: is the name of the value mistyped/],
+  ['config undefined', (app) => app.get('/x', { config: undefined as never }, handler), /states no rule, and its config is undefined: is the name of the config mistyped\? Leave config out, or write config: \{\}/],
+  ['preHandler undefined', (app) => app.get('/x', { preHandler: undefined as never }, handler), /states no rule, and its preHandler is undefined: is the name of the guard mistyped\? Leave preHandler out, or write preHandler: \[\]/],
+  ['onRequest null', (app) => app.get('/x', { onRequest: null as never, preHandler: [] }, handler), /its onRequest is null/],
+  ['a ready guard misspelled', (app) => app.get('/x', { preHandler: (app.causeflowAuth as unknown as Record<string, never>).apikey! }, handler), /causeflowAuth has no 'apikey'\. Did you mean 'apiKey'\?/, 'AUTH_CONFIG_RULE'],
+  ['require() of undefined', (app) => app.get('/x', { preHandler: app.causeflowAuth.require(rules.adnim!) }, handler), /require\(\) takes a rule built by auth .* and got undefined/, 'AUTH_CONFIG_RULE'],
+  ['require() of two rules', (app) => app.get('/x', { preHandler: (app.causeflowAuth.require as (...rules: AuthRule[]) => never)(auth.public(), auth.deny()) }, handler), /require\(\) takes one rule/, 'AUTH_CONFIG_RULE'],
+  // The weaker of two statements.
+  ['a weaker rule in config and a stricter one next to it', (app) => app.get('/x', { config: { auth: auth.public() }, auth: auth.jwt() } as object, handler), /the rule in auth is not read\. Write config: \{ auth: … \}/],
+  ['a weaker rule in config.auth and a stricter one in config', (app) => app.get('/x', { config: { auth: auth.public(), rule: auth.jwt() } as object }, handler), /the rule in config\.rule is not read/],
+  ['a weaker rule in config and a guard of another phase\'s name', (app) => app.get('/x', { config: { auth: auth.public() }, prehandler: guardOf(app) } as object, handler), /the guard in prehandler is not read/],
+  // Guards and rules under other names.
+  ...['prehandler', 'preHandlers', 'beforeHandler', 'onrequest', 'guard', 'preValidate'].flatMap((name) => [false, true].map((inList): typeof slips[number] => [
+    `a guard in ${name}${inList ? ', in a list' : ''}`, (app) => app.get('/x', { [name]: inList ? [guardOf(app)] : guardOf(app) }, handler), new RegExp(`the guard in ${name}${inList ? '\\[0\\]' : ''} is not read\\. Write config: \\{ auth: … \\}, or put the guard in preHandler`)
+  ])),
+  ['a guard in the config', (app) => app.get('/x', { config: { preHandler: guardOf(app) } as object }, handler), /the guard in config\.preHandler is not read/],
+  ['a guard for a handler', (app) => app.get('/x', guardOf(app) as never), /its handler is a guard\. Write \{ preHandler: guard \} before the handler/],
+  ['a guard for an error handler', (app) => app.get('/x', { errorHandler: guardOf(app) as never }, handler), /the guard in errorHandler is not read/],
+  ['Config', (app) => app.get('/x', { Config: { auth: auth.jwt() } } as object, handler), /the rule in Config\.auth is not read/],
+  ['configs', (app) => app.get('/x', { configs: { auth: auth.jwt() } } as object, handler), /the rule in configs\.auth is not read/],
+  ['a list of rules in the config', (app) => app.get('/x', { config: { guards: [auth.jwt()] } as object }, handler), /the rule in config\.guards\[0\] is not read/],
+  ['an object of rules in the config', (app) => app.get('/x', { config: { security: { auth: auth.jwt() } } as object }, handler), /the rule in config\.security\.auth is not read/],
+  ['the config one level too deep', (app) => app.get('/x', { config: { config: { auth: auth.jwt() } } as object }, handler), /the rule in config\.config\.auth is not read/],
+  ['a rule in the schema', (app) => app.get('/x', { schema: { security: [auth.jwt()] } as object }, handler), /the rule in schema\.security\[0\] is not read/],
+  ['a rule in the constraints', (app) => app.get('/x', { constraints: { auth: auth.jwt() } }, handler), /No strategy registered for constraint key 'auth'|auth/, 'any'],
+  ['a plural', (app) => app.get('/x', { config: { auths: auth.jwt() } as object }, handler), /config\.auths is not read\. Write config\.auth/],
+  ['capitals', (app) => app.get('/x', { config: { AUTH: auth.jwt() } as object }, handler), /config\.AUTH is not read/],
+  ['punctuation', (app) => app.get('/x', { config: { _auth: undefined, raw_body: true } as object }, handler), /config\._auth is not read/],
+  ['raw_body', (app) => app.post('/y', { config: { raw_body: true } as object }, handler), /config\.raw_body is not read\. Write config\.rawBody/],
+  ['rawBody next to the config', (app) => app.post('/y', { rawBody: true } as object, handler), /rawBody is not read\. Write config: \{ rawBody: true \}/],
+  ['auth next to the config, undefined', (app) => app.get('/x', { auth: rules.adnim } as object, handler), /auth is not read\. Write config: \{ auth: … \}/],
+  ['a symbol', (app) => app.get('/x', { config: { [Symbol('auth')]: auth.jwt() } as object }, handler), /the rule in config\.Symbol\(auth\) is not read/],
+  ['a list in config.auth', (app) => app.get('/x', { config: { auth: [auth.jwt()] as never } }, handler), /config\.auth takes a rule built by auth .* and got object/],
+  ['an empty list in config.auth', (app) => app.get('/x', { config: { auth: [] as never } }, handler), /config\.auth takes a rule built by auth/],
+  ['a promise in config.auth', (app) => app.get('/x', { config: { auth: Promise.resolve(auth.jwt()) as never } }, handler), /config\.auth takes a rule built by auth/],
+  ['a promise next to the config', (app) => app.get('/x', { auth: Promise.resolve(auth.jwt()) } as object, handler), /auth is not read/],
+  ['a function in config.auth', (app) => app.get('/x', { config: { auth: (() => auth.jwt()) as never } }, handler), /config\.auth takes a rule built by auth .* and got function/],
+  ['a builder that is not called', (app) => app.get('/x', { config: { rule: auth.jwt } as object }, handler), /the rule in config\.rule is not read/],
+  ['a builder in config.auth', (app) => app.get('/x', { config: { auth: auth.jwt as never } }, handler), /config\.auth takes a rule built by auth/],
+  ['a rule of another copy of the package', (app) => app.get('/x', { config: { auth: foreign as never } }, handler), /config\.auth takes a rule built by auth \(of this very copy of the package\)/],
+  ['a rule of another copy under another name', (app) => app.get('/x', { config: { rule: foreign } as object }, handler), /the rule in config\.rule is not read/],
+  ['an inherited rule', (app) => app.get('/x', { config: Object.create({ auth: auth.jwt() }) as object }, handler), /config\.auth is inherited or hidden/],
+  ['an inherited rule under another name', (app) => app.get('/x', { config: Object.create({ rule: auth.jwt() }) as object }, handler), /the rule in config\.rule is inherited, and nothing reads it/],
+  ['a getter that returns undefined', (app) => app.get('/x', { config: { get auth () { return rules.adnim! } } }, handler), /config\.auth is undefined/],
+  ['a rule for the config', (app) => app.get('/x', { config: auth.jwt() as object }, handler), /its config is a rule/],
+  ['a rule spread into the config', (app) => app.get('/x', { config: { ...rules.admin } as object }, handler), /the rule in config is not read/],
+  ['a rule spread into the options', (app) => app.get('/x', { ...rules.admin } as object, handler), /the rule in the options is not read/],
+  ['a rule for the options', (app) => app.get('/x', auth.jwt() as object, handler), /Options for "?GET:\/x"? route must be an object/i, 'FST_ERR_ROUTE_OPTIONS_NOT_OBJ'],
+  ['a guard for the options', (app) => app.get('/x', guardOf(app) as object, handler), /must be an object/i, 'FST_ERR_ROUTE_OPTIONS_NOT_OBJ'],
+  ['an undefined guard in a list', (app) => app.get('/x', { preHandler: [undefined as never] }, handler), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
+  ['an undefined guard in a scope', (app) => app.addHook('preHandler', undefined as never), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
+  ['a builder in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt as never }, handler), /auth\.jwt is the builder of a rule/],
+  ['require in place of a guard', (app) => app.get('/x', { preHandler: app.causeflowAuth.require as never }, handler), /Call it with a rule: require\(auth\.jwt\(\)\)/],
+  ['a rule in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt() as never }, handler), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
+  ['a route that @fastify/autoload would load with a rule in its options', (app) => app.register(async (scope, options) => { scope.get('/x', options as object, handler) }, { auth: auth.jwt() } as object), /the rule in auth is not read/]
+]
+
+for (const [title, build, message, code = 'AUTH_CONFIG_ROUTE'] of slips) {
+  t.test(`a slip that would open a route fails at startup: ${title}`, async (t) => {
+    const result = await start(build)
+    if (code !== 'any') t.equal(result.code, code)
+    t.match(result.message, message)
+    t.equal(result.status, null)
+  })
+}
+
+/** What looks like a slip and opens nothing: the route stays closed. */
+const harmless: Array<[title: string, build: (app: FastifyInstance) => unknown, status: number]> = [
+  ['a bound guard decides where it runs', (app) => app.get('/x', { preHandler: (guardOf(app) as () => void).bind(app) as never }, handler), 401],
+  ['an automatic HEAD route has the rule of its GET', (app) => { app.get('/y', { config: { auth: auth.jwt() } }, handler); app.head('/x', { config: { auth: auth.jwt() } }, handler) }, 404],
+  ['the rule that is stated may be there under another name as well', (app) => app.get('/x', { config: { auth: rules.admin!, also: rules.admin, list: [rules.admin] } as object, access: rules.admin } as object, handler), 401],
+  ['a config may hold what it likes beside', (app) => app.get('/x', { config: { auth: auth.jwt(), oauth: undefined, cors: false, limit: { max: 1 }, when: new Date(0), buffer: Buffer.alloc(9) } as object, auth: 'another plugin\'s' } as object, handler), 401],
+  ['a route with a rule may have hooks that are undefined', (app) => app.get('/x', { config: { auth: auth.jwt() }, preHandler: undefined as never }, handler), 401]
+]
+
+for (const [title, build, status] of harmless) {
+  t.test(`what looks like a slip and opens nothing: ${title}`, async (t) => {
+    t.strictSame(await start(build), { code: null, message: '', status })
+  })
+}
+
+t.test('the names of causeflowAuth that other code may ask for are undefined', async (t) => {
+  const app = await createApp(t)
+  for (const name of ['then', 'toJSON', 'getter', 'setter', 'nodeType', '$$typeof', 'x']) t.equal((app.causeflowAuth as unknown as Record<string, unknown>)[name], undefined, name)
+  t.equal(String(app.causeflowAuth), '[object Object]')
+  for (const [name, known] of [['requires', 'require'], ['Jwt', 'jwt'], ['apikey', 'apiKey'], ['webhooks', 'webhook'], ['authentcate', 'authenticate']]) {
+    t.throws(() => (app.causeflowAuth as unknown as Record<string, unknown>)[name as string], { code: 'AUTH_CONFIG_RULE', message: `causeflowAuth has no '${name}'. Did you mean '${known}'?` })
+  }
+})
+
+const changes: Array<[title: string, hook: (route: RouteOptions) => void, message: RegExp | null, options?: object]> = [
+  ['deletes the config', (route) => { delete route.config }, /GET \/x: stated the rule "token with role admin" when it was added, and states none now\. Another onRoute hook.*routeOptions\.config = \{ \.\.\.routeOptions\.config, … \}/],
+  ['empties the config', (route) => { route.config = {} as never }, /states none now/],
+  ['deletes the rule', (route) => { delete route.config?.auth }, /states none now/],
+  ['replaces the rule with a weaker one', (route) => { route.config = { ...route.config, auth: auth.public() } as never }, /states "public" now/],
+  ['replaces the rule with another one', (route) => { route.config = { auth: auth.jwt().roles('owner') } as never }, /states "token with role owner" now/],
+  ['writes undefined in place of the rule', (route) => { route.config = { ...route.config, auth: undefined } as never }, /config\.auth is undefined/],
+  ['empties the hooks', (route) => { route.preHandler = [] }, /states none now/, { guard: true }],
+  ['deletes the hooks', (route) => { delete route.preHandler }, /states none now/, { guard: true }],
+  ['replaces the hooks', (route) => { route.preHandler = (_request, _reply, done) => { done() } }, /states none now/, { guard: true }],
+  ['replaces the guard with a weaker rule', (route) => { route.preHandler = []; route.config = { ...route.config, auth: auth.public() } as never }, /states "public" now/, { guard: true }],
+  ['replaces the config of a guarded route', (route) => { route.config = {} as never }, /another onRoute hook has replaced its config/, { guard: true }],
+  ['takes rawBody off', (route) => { route.config = { ...route.config, rawBody: false } as never }, /had rawBody: true when it was added, and has it no more/, { config: { auth: auth.jwt(), rawBody: true } }],
+  ['replaces the config of a route that keeps its body', (route) => { route.config = { auth: route.config?.auth, rawBody: true } as never }, /has replaced its config/, { config: { auth: auth.jwt(), rawBody: true } }],
+  ['copies the config', (route) => { route.config = { ...route.config } as never }, null],
+  ['rebuilds the config with the same rule', (route) => { route.config = { auth: route.config?.auth } as never }, null],
+  ['adds a hook', (route) => { route.preHandler = [route.preHandler ?? [], (_request: unknown, _reply: unknown, done: () => void) => { done() }].flat() as never }, null, { guard: true }]
+]
+
+for (const [title, hook, message, options] of changes) {
+  t.test(`a route whose rule was stated ${message === null ? 'keeps it' : 'fails at startup'} where a later onRoute hook ${title}`, async (t) => {
+    const result = await start((app) => {
+      app.addHook('onRoute', hook)
+      app.get('/x', options !== undefined && 'guard' in options ? { preHandler: app.causeflowAuth.require(auth.jwt().roles('admin')) } : options ?? { config: { auth: auth.jwt().roles('admin') } }, handler)
+    })
+    if (message === null) return t.strictSame(result, { code: null, message: '', status: 401 })
+    t.equal(result.code, 'AUTH_CONFIG_ROUTE')
+    t.match(result.message, message)
+  })
+}
+
+t.test('a route whose rule is emptied after it was added fails at startup', async (t) => {
+  const result = await start((app) => {
+    const hooks = [guardOf(app)]
+    app.get('/x', { preHandler: hooks as never }, handler)
+    hooks.length = 0
+  })
+  t.match(result, { code: 'AUTH_CONFIG_ROUTE', message: /states none now/ })
+})
+
+t.test('a rule that a later onRoute hook adds where none was stated counts', async (t) => {
+  for (const add of [
+    (route: RouteOptions) => { route.config = { ...route.config, auth: auth.jwt() } as never },
+    (route: RouteOptions) => { route.config = { auth: auth.jwt() } as never }
+  ]) {
+    t.strictSame(await start((app) => {
+      app.addHook('onRoute', add)
+      app.get('/x', handler)
+    }), { code: null, message: '', status: 401 })
+  }
+  t.match(await start((app) => {
+    app.addHook('onRoute', (route) => { route.config = { auth: auth.webhook() } as never })
+    app.post('/x', handler)
+  }), { code: 'AUTH_CONFIG_ROUTE', message: /POST \/x: another onRoute hook has replaced its config/ })
+})
+
+t.test('setNotFoundHandler: a rule in its config or its hooks is obeyed for unknown URLs and for callNotFound()', async (t) => {
+  const rule = auth.jwt().roles('admin')
+  for (const options of [() => ({ config: { auth: rule } }), (app: FastifyInstance) => ({ onRequest: app.causeflowAuth.require(rule) }), (app: FastifyInstance) => ({ preValidation: [app.causeflowAuth.require(rule)] }), (app: FastifyInstance) => ({ preHandler: app.causeflowAuth.require(rule) })]) {
+    const app = await createApp(t, { auth: { default: auth.public() } })
+    app.setNotFoundHandler(options(app) as object, async (request) => ({ not: 'found', who: request.principal?.scheme ?? null }))
+    await app.register(async (scope) => {
+      scope.setNotFoundHandler({ config: { auth: auth.apiKey(), mine: true } } as object, (request, reply) => { setImmediate(() => { reply.send({ later: request.routeOptions.config }) }) })
+      scope.get('/gone', (_request, reply) => { reply.callNotFound() })
+    }, { prefix: '/v1' })
+    app.get('/gone', (_request, reply) => { reply.callNotFound() })
+    app.get('/member', { config: { auth: auth.jwt() } }, (_request, reply) => { reply.callNotFound() })
+    for (const url of ['/unknown', '/gone']) {
+      t.strictSame(refusalOf(await app.inject(url)), refusals.noToken, url)
+      t.equal((await app.inject({ url, headers: bearer() })).statusCode, 403, url)
+      t.strictSame((await app.inject({ url, headers: bearer({ roles: ['admin'] }) })).json(), { not: 'found', who: 'jwt' }, url)
+    }
+    t.equal((await app.inject({ url: '/member', headers: bearer() })).statusCode, 403, 'the rule of the route that calls is not enough')
+    for (const url of ['/v1/unknown', '/v1/gone']) t.strictSame(refusalOf(await app.inject(url)), refusals.noKey, url)
+    await app.ready()
+    const { plaintextKey } = await app.causeflowAuth.apiKeys.create({ tenantId: 'ten_a', name: 'a key' })
+    for (const url of ['/v1/unknown', '/v1/gone']) t.match((await app.inject({ url, headers: { 'x-api-key': plaintextKey } })).json(), { later: { mine: true } }, url)
+  }
+})
+
+t.test('setNotFoundHandler: a hook that throws undefined does not skip its rule', async (t) => {
+  for (const options of [() => ({ config: { auth: auth.jwt() } }), (app: FastifyInstance) => ({ preHandler: app.causeflowAuth.jwt })]) {
+    const app = await createApp(t, {
+      auth: { default: auth.public() },
+      // eslint-disable-next-line no-throw-literal -- the attack
+      before: (app) => { for (const phase of ['onRequest', 'preHandler'] as const) app.addHook(phase, () => { throw undefined }) }
+    })
+    let reached = 0
+    app.setNotFoundHandler(options(app) as object, async () => { reached++; return 'in' })
+    const answer = await app.inject('/unknown')
+    t.ok(answer.statusCode >= 400)
+    t.equal(reached, 0)
+  }
+})
+
+t.test('setNotFoundHandler without a rule is left alone', async (t) => {
+  const app = await createApp(t)
+  await app.register(async (scope) => { scope.setNotFoundHandler(async () => 'a') }, { prefix: '/a' })
+  await app.register(async (scope) => { scope.setNotFoundHandler({ config: { mine: 1 } } as object, async ({ routeOptions }) => Object.keys(routeOptions.config).join()) }, { prefix: '/b' })
+  await app.register(async (scope) => { (scope.setNotFoundHandler as unknown as () => void)() }, { prefix: '/c' })
+  t.equal((await app.inject('/a/x')).body, 'a')
+  t.equal((await app.inject('/b/x')).body, 'mine')
+  t.equal((await app.inject('/c/x')).statusCode, 404)
+  t.equal((await app.inject('/x')).statusCode, 404)
+})
+
+const notFoundSlips: Array<[title: string, options: (app: FastifyInstance) => object, message: RegExp]> = [
+  ['an undefined rule', () => ({ config: { auth: rules.adnim } }), /The not-found handler of \/: config\.auth is undefined: is the name of the rule mistyped/],
+  ['config.Auth', () => ({ config: { Auth: auth.jwt() } }), /config\.Auth is not read/],
+  ['a rule under another name', () => ({ config: { rule: auth.jwt() } }), /the rule in config\.rule is not read/],
+  ['a rule next to its config', () => ({ auth: auth.jwt() }), /the rule in auth is not read/],
+  ['a guard under another name', (app) => ({ prehandler: guardOf(app) }), /the guard in prehandler is not read/],
+  ['an undefined guard', () => ({ preHandler: undefined }), /its preHandler is undefined/],
+  ['a guard behind the handler', (app) => ({ onSend: guardOf(app) }), /a rule in onSend would come after the handler/],
+  ['two rules', (app) => ({ config: { auth: auth.apiKey() }, preHandler: guardOf(app) }), /states two rules/],
+  ['a signature', () => ({ config: { auth: auth.webhook() } }), /The not-found handler of \/: cannot check a signature/],
+  ['rawBody', () => ({ config: { rawBody: true } }), /keeps no raw body/]
+]
+
+for (const [title, options, message] of notFoundSlips) {
+  t.test(`setNotFoundHandler with ${title} fails at startup`, async (t) => {
+    const result = await start((app) => app.setNotFoundHandler(options(app), handler))
+    t.equal(result.code, 'AUTH_CONFIG_ROUTE')
+    t.match(result.message, message)
+  })
+}
+
+t.test('a not-found handler that states a rule and was set before the plugin fails at startup', async (t) => {
+  const build = async (options: object, register = {}): Promise<FastifyInstance> => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.setNotFoundHandler(options, async () => 'in')
+    await app.register(causeflowAuth, authOptions(register))
+    await app.ready()
+    return app
+  }
+  await t.rejects(build({ config: { auth: auth.jwt() } }), { code: 'AUTH_CONFIG_ROUTE', message: /A not-found handler states a rule and was set before causeflowAuth had loaded/ })
+  for (const config of [{ auth: rules.adnim }, { Auth: auth.jwt() }, { rules: [auth.jwt()] }, { auth: auth.webhook() }]) await t.rejects(build({ config }), { code: 'AUTH_CONFIG_ROUTE' })
+  t.equal((await (await build({}, { default: auth.public() })).inject('/x')).body, 'in', 'one that states nothing is served')
+})
+
+t.test('a not-found handler whose context cannot be read at startup is decided by the rule in its config, or rejected', async (t) => {
+  const ask = async (config: object, headers = {}): Promise<ReturnType<typeof refusalOf>> => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const contexts = Object.getOwnPropertySymbols(app).find(({ description }) => description === 'fastify.404ContextKey') as symbol
+    app.setNotFoundHandler({ config } as object, async () => 'in')
+    await app.register(causeflowAuth, authOptions())
+    // As in a Fastify that keeps it elsewhere.
+    const symbols = Object.getOwnPropertySymbols
+    const hide = (object: object): symbol[] => symbols(object).filter((symbol) => symbol !== contexts)
+    Object.getOwnPropertySymbols = hide
+    try {
+      await app.ready()
+    } finally {
+      Object.getOwnPropertySymbols = symbols
+    }
+    return refusalOf(await app.inject({ url: '/x', headers }))
+  }
+  t.strictSame(await ask({ auth: auth.jwt() }), refusals.noToken)
+  t.equal((await ask({ auth: auth.jwt() }, bearer())).status, 200)
+  for (const config of [{ auth: undefined }, { Auth: auth.jwt() }, { rules: [auth.jwt()] }, { auth: auth.webhook() }]) {
+    t.strictSame(await ask(config, signed('', bearer())), refusals.undecidable)
+  }
+})
