@@ -42,7 +42,7 @@ const failure = (statusCode: number, message: string) => Object.assign(new Error
 t.test('every refusal is answered with its word, its sentence and its challenge', async (t) => {
   for (const { code, status, error, message } of errorCatalogue()) {
     const refusal = () => new AuthError(code, 'absent', { retryAfter: 1.2 })
-    const headers = { ...(refusal().challenge === null ? {} : { challenge: refusal().challenge as string }), ...(status === 503 ? { retryAfter: '2' } : {}) }
+    const headers = { ...(refusal().challenge === null ? {} : { challenge: refusal().challenge as string }), ...(refusal().retryAfter === null ? {} : { retryAfter: '2' }) }
     t.strictSame(await answerTo(causeflowErrorHandler(), refusal()), plain(status, error, message, headers), code)
     const title = error.charAt(0).toUpperCase() + error.slice(1).replaceAll('_', ' ')
     t.strictSame(await answerTo(problemErrorHandler(), refusal()), problem(status, title, message, { code, ...headers }), code)
