@@ -11,6 +11,9 @@ import { startServer, webhookSecret, type HardServer } from './fork.js'
 import { long, scaled, table } from './scale.js'
 import { createClient, delivery, pause, type Ask } from './traffic.js'
 import { sweep } from './watch.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(120_000, 1_800_000))
 const lease = 2_000

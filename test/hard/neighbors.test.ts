@@ -14,6 +14,9 @@ import { startServer } from './fork.js'
 import { Counts, quantile, scaled, table } from './scale.js'
 import { byKey, createClient, pause, timeUntil } from './traffic.js'
 import { issue } from './watch.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(scaled(170_000, 1_800_000))
 const skip = await postgresMissing()

@@ -7,6 +7,9 @@ import { dirname, join } from 'node:path'
 import installed from 'fastify'
 import { auth, causeflowAuth } from '../../lib/index.js'
 import { authOptions, refusalOf, refusals, signed, type Teardown } from '../fixtures/app.js'
+import { watchProcess } from '../fixtures/process-watch.js'
+
+watchProcess(t)
 
 t.setTimeout(120_000)
 const repository = dirname(dirname(import.meta.dirname))

@@ -197,7 +197,7 @@ t.test('guards in the hooks of a scope, and early routes, decide again as well',
   const { plaintextKey } = await issueKey(w.app)
   for (const phase of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
     for (const [url, headers] of [[`/${phase}/public`, bearer()], [`/${phase}/key`, { ...bearer(), 'x-api-key': plaintextKey }]] as const) {
-      t.match(await w.hold(url, headers), { ...accepted, principal: { scheme: 'jwt' } }, url)
+      t.match(await w.hold(url, headers), { ...accepted, principal: { scheme: url.endsWith('/key') ? 'apiKey' : 'jwt' } }, url)
       w.reached = 0
       t.match(await w.hold(url, headers, () => { isRevoked = true }), { status: 401, code: 'AUTH_TOKEN_INVALID' }, url)
       t.equal(w.reached, 0)
@@ -255,10 +255,12 @@ t.test('a clock that goes back, or returns no number, makes every decision old',
   let calls = 0
   let broken: unknown = null
   const w = await world(t, { routes: (app, w) => { app.post('/', { config: { auth: auth.jwt().check('own', () => { calls++; return true }) } }, handler(w)) } })
+  const moved: { world?: { time: number } } = {}
   const clocked = await world(t, {
-    auth: { clock: () => { if (broken instanceof Error) throw broken; return (broken ?? clocked?.time ?? now) as number } },
+    auth: { clock: () => { if (broken instanceof Error) throw broken; return (broken !== null ? broken : moved.world?.time ?? now) as number } },
     routes: (app, world) => { app.post('/', { config: { auth: auth.apiKey().check('own', () => { calls++; return true }) } }, handler(world)) }
   })
+  moved.world = clocked
   t.match(await w.hold('/', bearer(), undefined, -1), accepted)
   t.equal(calls, 2)
   const { plaintextKey } = await issueKey(clocked.app)

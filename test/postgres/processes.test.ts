@@ -85,7 +85,8 @@ t.test('processes that share a database', { skip, timeout: 170_000 }, async (t) 
       const { keyId, plaintextKey } = await made()
       const late = await after([two], plaintextKey, async () => {
         const killed = await pool.query('select pg_terminate_backend(pid) as done from pg_stat_activity where application_name = $1', [`${name}-listener`])
-        t.strictSame(killed.rows, [{ done: true }, { done: true }], 'the one that receives and the one that sends')
+        // False for the second where the process has ended it by then, because of the first.
+        t.match(killed.rows, [{ done: true }, { done: Boolean }], 'the one that receives and the one that sends')
         await one.call('POST', '/revoke', { body: { tenantId: 'ten_A', keyId } })
       })
       t.ok(Math.max(...late) < promised, `${late}`)
