@@ -359,7 +359,7 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
     }
     const fault = beginHandler(request)
     if (fault !== null) throw refuse(fault, request, reply, record.plan)
-    if (wasNotRechecked(request)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
+    if (wasNotRechecked(request) && mayTakeBody(record.options.method)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
     if (!state[kBody]?.signature) return handler.call(this, request, reply)
     return startHandler(request, reply, () => handler.call(this, request, reply))
   }

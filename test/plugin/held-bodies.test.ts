@@ -329,3 +329,11 @@ t.test('a body over HTTP/2, which announces none, is held back in vain', async (
   t.equal(await hold(() => {}), 200)
   t.equal(await hold(() => { isRevoked = true }), 401)
 })
+
+t.test('a GET request that announces a body is not decided again: Fastify reads none', async (t) => {
+  let time = now
+  const app = await createApp(t, { auth: { clock: () => time } })
+  app.get('/', { preHandler: (_request, _reply, done) => { time += 1000; done() } }, async () => 'in')
+  t.equal((await app.inject({ url: '/', headers: { ...bearer(), 'transfer-encoding': 'chunked' } })).statusCode, 200)
+  t.equal((await app.inject({ method: 'HEAD', url: '/', headers: { ...bearer(), 'content-length': '3' } })).statusCode, 200)
+})
