@@ -115,10 +115,10 @@ for (const order of ['before', 'after'] as const) {
       scope.addHook('preHandler', scope.causeflowAuth.require(auth.jwt()))
       scope.get('/here/hooked', { config: { auth: auth.public() } }, answerTenant)
     })
-    await app.register(async (scope) => { scope.get('/', answerTenant) }, { prefix: '/root/here' })
+    await app.register(async (scope) => { scope.get('/', answerTenant) }, { prefix: '/base/here' })
     for (const [index] of statements.entries()) await isBound(t, app, `/t/ten_a/${index}`)
-    for (const url of ['/t/ten_a/authenticate', '/t/ten_a/tenant', '/t/ten_a/hooked', '/root/t/ten_a']) await isBound(t, app, url)
-    t.equal((await app.inject({ url: '/root/here', headers: mine })).statusCode, 404)
+    for (const url of ['/t/ten_a/authenticate', '/t/ten_a/tenant', '/t/ten_a/hooked', '/base/t/ten_a']) await isBound(t, app, url)
+    t.equal((await app.inject({ url: '/base/here', headers: mine })).statusCode, 404)
     t.ok(app.causeflowAuth.routes().some(({ url }) => url === '/t/:tenantId/0'), 'routes() lists the URL that is served')
   })
 }
