@@ -20,7 +20,7 @@ export function refuseMisplaced (label: string, options: object, stated: AuthRul
   for (const [key, value] of entriesOf(options)) {
     const letters = lettersOf(key)
     // An `auth: 'basic'` or `auth: true` may be another plugin's; undefined, and what may turn out to be a rule, is more likely a slip.
-    const isDoubtful = value === undefined || value === null || typeof value === 'function' || typeof (value as { then?: unknown }).then === 'function'
+    const isDoubtful = value === undefined || value === null || typeof value === 'function' || (!isRuleLike(value) && typeof (value as { then?: unknown }).then === 'function')
     if (letters === 'rawbody' || (letters === 'auth' && isDoubtful && stated === null)) throw configError('route', `${label}: ${String(key)} is not read. Write config: { ${letters === 'auth' ? 'auth: …' : 'rawBody: true'} }`)
   }
   const where = findIn(options, '', stated, maxDepth, new Set())

@@ -58,16 +58,17 @@ export async function createRegistration (own: CauseflowAuthOptions, parent: Reg
   let keys: KeyVerifier | null = parent?.verifiers.keys ?? null
   let apiKeys: ApiKeys | null = parent?.apiKeys ?? null
   const ownsKeys = !inherits('apiKey')
+  const webhooks = new Map<string, SignatureVerifier<FastifyRequest>>(settings.webhook.map((webhook) => [webhook.name, createSignatureVerifier(
+    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keys, proved), ownerOf: keyIdOf } : webhook,
+    { clock })]))
+  // Last, because it listens to the store: a registration that fails before this has nothing to end.
   if (ownsKeys && settings.apiKey !== null) {
     const tools = { clock, randomBytes: (size: number) => randomBytes(size), timers: globalThis as unknown as Timers }
     keys = createKeyVerifier(settings.apiKey, tools)
     apiKeys = createApiKeys(settings.apiKey, tools)
   }
-  const keyVerifier = keys
-  const webhooks = new Map<string, SignatureVerifier<FastifyRequest>>(settings.webhook.map((webhook) => [webhook.name, createSignatureVerifier(
-    needsKey(webhook) ? { ...webhook, secret: (_request: FastifyRequest, proved: Principal | null) => keySecrets(keyVerifier, proved), ownerOf: keyIdOf } : webhook,
-    { clock })]))
   if (keys !== null && !keys.opensSecrets && settings.webhook.some(needsKey)) {
+    if (ownsKeys) await keys.close()
     throw configError('credential', 'apiKeySecret() opens the signing secrets of API keys, and this store keeps none without a key to seal them with. Give the plugin apiKey: { store, sealingKeys: [key] }, 32 bytes of your own')
   }
   const offer: Offer = {

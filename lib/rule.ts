@@ -221,6 +221,10 @@ const builderMethods = Object.freeze({
     const node = nodes.get(this)
     if (node === undefined) throw configError('rule', 'describe() belongs to a rule that auth has built. Call it on the rule itself')
     return describeRule(node)
+  },
+  // `preHandler: async () => auth.jwt()` returns a rule and asks for nothing. Without this every request would pass.
+  then (this: object, _resolve: unknown, fail?: (error: Error) => void) {
+    fail?.(configError('rule', 'A rule was awaited, or returned by a hook or an async function. Write it in config.auth, or give require(rule) to the route; an async function returns it inside an object'))
   }
 })
 

@@ -166,3 +166,12 @@ t.test('schemesOf finds every kind that a rule mentions, however deep', async (t
   t.strictSame([...schemesOf(nodeOf(rule)!)], ['jwt', 'apiKey', 'webhook'])
   t.strictSame([...schemesOf(nodeOf(auth.public())!)], [])
 })
+
+t.test('a rule that is awaited, or returned by an async function, rejects', async (t) => {
+  const message = /A rule was awaited, or returned by a hook or an async function/
+  for (const rule of [auth.public(), auth.deny(), auth.jwt(), auth.all(auth.apiKey(), auth.webhook()), auth.jwt().optional()]) {
+    await t.rejects((async () => rule)(), { code: 'AUTH_CONFIG_RULE', message })
+    await t.rejects(Promise.resolve(rule), { code: 'AUTH_CONFIG_RULE', message })
+    t.equal((await (async () => ({ rule }))()).rule, rule)
+  }
+})

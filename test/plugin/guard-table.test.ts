@@ -59,6 +59,9 @@ const ways: Record<string, Way> = {
   'returned from an arrow in app.auth()': { hook: (app, guard) => app.auth([(request: FastifyRequest, reply: FastifyReply) => guard()(request, reply)]) as Hook, good: 'passes' },
 
   // Slips: each rejects everyone, so that nobody overlooks it.
+  'a rule returned from an async function': { hook: () => async () => auth.jwt(), good: 'rejects' },
+  'a rule returned from an arrow': { hook: () => () => auth.apiKey(), good: 'rejects' },
+  'a rule awaited': { hook: () => async () => { await (auth.any(auth.jwt(), auth.apiKey()).roles('admin') as unknown as Promise<void>) }, good: 'rejects' },
   'called and not awaited': { hook: (_app, guard) => async (request, reply) => { guard()(request, reply) }, good: 'rejects' },
   'called without a callback before done()': { hook: (_app, guard) => (request, reply, ...rest) => { guard()(request, reply); last(rest)() }, good: 'rejects' },
   'awaited and not called': { hook: (_app, guard) => async () => { await (guard() as unknown) }, good: 'rejects' },
