@@ -144,7 +144,10 @@ function proceed (done: () => void): void {
   }
 }
 
-/** A promise that notes whether somebody asks for its result. `await` asks it, too: of a class derived from Promise it calls `then`. */
+/**
+ * A promise that notes whether something waits for its rejection: `await` does, and so does whoever gives a second function to `then`.
+ * `then` with one function and `finally` hand the rejection on, so what they return is watched in its place.
+ */
 class GuardPromise<T> extends Promise<T> {
   call: GuardCall | null = null
 
@@ -153,10 +156,33 @@ class GuardPromise<T> extends Promise<T> {
   }
 
   override then<A = T, B = never> (fulfilled?: ((value: T) => A | PromiseLike<A>) | null, rejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+    if (typeof rejected !== 'function') return this.#follow(super.then(fulfilled))
     if (this.call !== null) this.call.awaited = true
     return super.then(fulfilled, rejected)
   }
+
+  override finally (action?: (() => void) | null): Promise<T> {
+    const { call } = this
+    // It asks by `then`, with two functions.
+    this.call = null
+    const next = super.finally(action)
+    this.call = call
+    return this.#follow(next)
+  }
+
+  #follow<A> (next: Promise<A>): Promise<A> {
+    const follower = new GuardPromise<A>((resolve, reject) => { next.then(resolve, reject) })
+    follower.call = this.call
+    // The rejection of a guard must not end the process where nothing waits for it: the request is rejected instead. What the
+    // application's own function throws stays its own.
+    plainThen.call(this, undefined, () => { plainThen.call(follower, undefined, ignore).catch(ignore) }).catch(ignore)
+    return follower
+  }
 }
+
+const plainThen = Promise.prototype.then
+
+function ignore (): void {}
 
 /**
  * The promise of a guard that was called without a callback. Where nothing waits for it the process does not end: the handler is not
@@ -174,7 +200,7 @@ function awaitable<T> (deciding: Promise<T>, call: GuardCall, request: FastifyRe
       setImmediate(() => { if (!call.awaited) warn(error, request) })
     })
   })
-  promise.catch(() => {})
+  promise.catch(ignore)
   promise.call = call
   return promise
 }

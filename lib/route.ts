@@ -37,6 +37,8 @@ export interface RouteRecord {
   readonly seenUrl: string
   /** What the route stated when it was seen. It may state more later, and never less. */
   readonly seen: Statement
+  /** The config that the route was added with: it is copied then, so what is written into it later is lost. */
+  readonly given: object | undefined
   /** The media types of `body.content` when the route was seen. */
   readonly declared: ReadonlySet<string>
   /** Null until the app gets ready. */
@@ -54,7 +56,7 @@ export interface Statement {
 export function recordRoute (instance: FastifyInstance, options: RouteOptions): RouteRecord {
   const { method, url } = options
   if (guardRules.has(options.handler)) throw configError('route', `${labelOf(method, url)}: its handler is a guard. Write { preHandler: guard } before the handler`)
-  return { instance, options, seenUrl: url, seen: readStatement({ method, url, options }), declared: declaredTypes(options.schema), plan: null }
+  return { instance, options, seenUrl: url, seen: readStatement({ method, url, options }), given: options.config, declared: declaredTypes(options.schema), plan: null }
 }
 
 /** The URL that a route is served at. */
@@ -117,6 +119,10 @@ export function readFinalStatement (record: RouteRecord): Statement {
     throw configError('route', `${label}: stated the rule "${seen.stated.describe()}" when it was added, and states ${statement.stated === null ? 'none' : `"${statement.stated.describe()}"`} now. ${fix}`)
   }
   if (seen.rawBody && !statement.rawBody) throw configError('route', `${label}: had rawBody: true when it was added, and has it no more. ${fix}`)
+  const late = (record.given as { auth?: unknown } | undefined)?.auth
+  if (late !== undefined && late !== (options.config as { auth?: unknown } | undefined)?.auth) {
+    throw configError('route', `${label}: config.auth was written after the route had been added, when the config had been copied. Write it before`)
+  }
   refuseMisplaced(label, options, statement.stated)
   return statement
 }

@@ -61,6 +61,8 @@ const ways: Record<string, Way> = {
   // Slips: each rejects everyone, so that nobody overlooks it.
   'a rule returned from an async function': { hook: () => async () => auth.jwt(), good: 'rejects' },
   'a rule returned from an arrow': { hook: () => () => auth.apiKey(), good: 'rejects' },
+  'with then(), not awaited': { hook: (_app, guard) => async (request, reply) => { guard()(request, reply).then(() => {}) }, good: 'rejects' },
+  'with finally(), not awaited': { hook: (_app, guard) => async (request, reply) => { guard()(request, reply).finally(() => {}) }, good: 'rejects' },
   'a rule awaited': { hook: () => async () => { await (auth.any(auth.jwt(), auth.apiKey()).roles('admin') as unknown as Promise<void>) }, good: 'rejects' },
   'called and not awaited': { hook: (_app, guard) => async (request, reply) => { guard()(request, reply) }, good: 'rejects' },
   'called without a callback before done()': { hook: (_app, guard) => (request, reply, ...rest) => { guard()(request, reply); last(rest)() }, good: 'rejects' },

@@ -83,6 +83,7 @@ const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, mes
   ['a guard for the options', (app) => app.get('/x', guardOf(app) as object, handler), /must be an object/i, 'FST_ERR_ROUTE_OPTIONS_NOT_OBJ'],
   ['an undefined guard in a list', (app) => app.get('/x', { preHandler: [undefined as never] }, handler), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
   ['an undefined guard in a scope', (app) => app.addHook('preHandler', undefined as never), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
+  ['a rule that is written into the config after the route', (app) => { const options = { config: {} as { auth?: AuthRule } }; app.get('/x', options, handler); options.config.auth = auth.jwt() }, /config\.auth was written after the route had been added/],
   ['a builder in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt as never }, handler), /auth\.jwt is the builder of a rule/],
   ['require in place of a guard', (app) => app.get('/x', { preHandler: app.causeflowAuth.require as never }, handler), /Call it with a rule: require\(auth\.jwt\(\)\)/],
   ['a rule in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt() as never }, handler), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
