@@ -33,6 +33,8 @@ export class RedisReplayStore implements ReplayStore {
    * being sent.
    */
   readonly #end: ReturnType<typeof createCaller>
+  /** The tries that hold their delivery: a late answer to the extension of a lease must not free it. */
+  readonly #holding = new WeakSet<DeliveryTry>()
 
   constructor (options: RedisReplayStoreOptions) {
     checkOptions('RedisReplayStore', options, { client: null, prefix: isText, timeLimit: isSeconds, timers: isTimers })
@@ -47,10 +49,13 @@ export class RedisReplayStore implements ReplayStore {
     const words = ['EVAL', beginScript, '1', this.#prefix + attempt.key, attempt.id, milliseconds(lease)]
     // What is stored after the time limit was answered 503, and nobody handles it.
     const answer = await this.#begin(() => this.#driver.command(...words), (late) => {
-      if (textOf(late) === attempt.id) this.release(attempt).catch(() => {})
+      if (textOf(late) === attempt.id && !this.#holding.has(attempt)) this.release(attempt).catch(() => {})
     })
     const holder = textOf(answer)
-    if (holder === attempt.id) return 'new'
+    if (holder === attempt.id) {
+      this.#holding.add(attempt)
+      return 'new'
+    }
     return holder === done ? 'done' : 'in-progress'
   }
 

@@ -272,3 +272,34 @@ function silentClient (): IoredisClient {
     on () {}
   }
 }
+
+t.test('a late answer to the extension of a lease does not free a delivery that is being handled', async (t) => {
+  const commands: string[][] = []
+  const answers: Array<(value: unknown) => void> = []
+  const client = {
+    call: async (name: string, args: string[]) => await new Promise((resolve) => { commands.push([name, ...args]); answers.push(resolve) }),
+    duplicate () { throw new Error('not used') },
+    subscribe () { throw new Error('not used') }
+  }
+  const limits: Array<() => void> = []
+  const timers = { setTimeout: (limit: () => void) => { limits.push(limit); return { unref () {} } }, clearTimeout () {} }
+  const store = new RedisReplayStore({ client: client as never, timers: timers as never })
+  const turn = async (): Promise<void> => await new Promise((resolve) => setImmediate(resolve))
+  for (const [holds, released] of [[true, 0], [false, 1]] as const) {
+    const attempt = { key: 'k', id: holds ? 'held-by-this-try-' : 'first-try-of-this', owner: null }
+    if (holds) {
+      const begun = store.begin(attempt, 30_000)
+      await turn()
+      answers.pop()?.(attempt.id)
+      t.equal(await begun, 'new')
+    }
+    const before = commands.length
+    const late = t.rejects(async () => await store.begin(attempt, 30_000))
+    await turn()
+    limits.pop()?.()
+    await late
+    answers.pop()?.(attempt.id)
+    await turn()
+    t.equal(commands.length - before - 1, released, holds ? 'an extension' : 'a first try')
+  }
+})
