@@ -25,6 +25,7 @@ export function guardNotFoundHandlers (instance: FastifyInstance, note: (record:
   const original = instance.setNotFoundHandler as (this: FastifyInstance, ...args: unknown[]) => unknown
   instance.setNotFoundHandler = function causeflowAuthNotFound (this: FastifyInstance, ...args: unknown[]): unknown {
     const [options, handler] = args
+    if (typeof options === 'function' && handler !== undefined) throw configError('route', `${labelOf(this)}: its options come after the handler, where nothing reads them. Write them first`)
     if (typeof options !== 'object' || options === null || typeof handler !== 'function') return original.apply(this, args)
     const label = labelOf(this)
     const { stated, rawBody } = readStatement({ method: [label], url: '', options })

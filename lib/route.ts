@@ -88,6 +88,9 @@ export function readStatement ({ method, url, options }: { method: string | read
   const label = labelOf(method, url)
   const config = (options.config ?? {}) as Record<string, unknown>
   if (nodeOf(config) !== null) throw configError('route', `${label}: its config is a rule. Write config: { auth: … }`)
+  if (typeof config !== 'object' || config instanceof Map || typeof config.then === 'function') {
+    throw configError('route', `${label}: its config is a ${typeof config === 'object' ? 'promise or a Map' : typeof config} and must be a plain object. Call the function, or await the promise`)
+  }
   for (const name of ['auth', 'rawBody']) {
     for (const key of Object.keys(config)) {
       if (key !== name && lettersOf(key) === name.toLowerCase()) throw configError('route', `${label}: config.${key} is not read. Write config.${name}`)
