@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { configError } from './errors.js'
 import { enforce } from './guard.js'
 import { refuseMisplaced } from './misplaced.js'
+import { recheckDecisions } from './recheck.js'
 import { registrationOf, type Registration } from './registration.js'
 import { kProved, stateOf } from './request-state.js'
 import { kRoute, planRoute, readStatement, type Plan, type RouteRecord } from './route.js'
@@ -24,18 +25,22 @@ type NotFoundHandler = (this: FastifyInstance, request: FastifyRequest, reply: F
 export function guardNotFoundHandlers (instance: FastifyInstance, note: (record: NotFoundRecord) => void): void {
   const original = instance.setNotFoundHandler as (this: FastifyInstance, ...args: unknown[]) => unknown
   instance.setNotFoundHandler = function causeflowAuthNotFound (this: FastifyInstance, ...args: unknown[]): unknown {
-    const [options, handler] = args
-    if (typeof options === 'function' && handler !== undefined) throw configError('route', `${labelOf(this)}: its options come after the handler, where nothing reads them. Write them first`)
-    if (typeof options !== 'object' || options === null || typeof handler !== 'function') return original.apply(this, args)
+    const [first, second] = args
     const label = labelOf(this)
+    if (typeof first === 'function' && second !== undefined) throw configError('route', `${label}: its options come after the handler, where nothing reads them. Write them first`)
+    const handler = typeof first === 'function' ? first : second
+    if (typeof handler !== 'function') return original.apply(this, args)
+    const options: Partial<RouteOptions> = typeof first === 'object' && first !== null ? first : {}
     const { stated, rawBody } = readStatement({ method: [label], url: '', options })
     refuseMisplaced(label, options, stated)
     if (rawBody) throw configError('route', `${label}: keeps no raw body. Take config.rawBody off`)
-    if (stated === null) return original.apply(this, args)
+    // A guard of a scope around it may have decided before the body arrived.
+    const preValidation = [recheckDecisions, ...[options.preValidation ?? []].flat()]
+    if (stated === null) return original.call(this, { ...options, preValidation }, handler)
     const record: NotFoundRecord = { instance: this, rule: stated, plan: null }
     note(record)
-    const config = { ...(options as Partial<RouteOptions>).config, [kRoute]: record }
-    return original.call(this, { ...options, config }, wrapNotFound(handler as NotFoundHandler, record))
+    const config = { ...options.config, [kRoute]: record }
+    return original.call(this, { ...options, preValidation, config }, wrapNotFound(handler as NotFoundHandler, record))
   } as unknown as FastifyInstance['setNotFoundHandler']
 }
 

@@ -213,7 +213,13 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   function planEarlyRoutes (): void {
     const early = [...routeContextsOf(fastify) ?? [], ...notFoundContextsOf(fastify).map(knownContext).filter((context) => context !== null)]
     for (const context of early) {
-      if (kRoute in context.config || registrationOf(context.server) !== registration) continue
+      if (kRoute in context.config) continue
+      const closest = registrationOf(context.server)
+      if (closest === null && nodeOf(context.config.auth) !== null) {
+        const where = context.config.url === undefined ? 'A not-found handler' : labelOf(context.config.method as string | string[], context.config.url as string)
+        throw configError('route', `${where} states a rule in a scope that no registration of causeflowAuth covers, and is open. Register causeflowAuth in a scope around it, or wrap the plugin that registers it with fastify-plugin`)
+      }
+      if (closest !== registration) continue
       const plan = requireEarlyPlan(context, registration)
       if (plan !== null && context.config.url === undefined) throw configError('route', 'A not-found handler states a rule and was set before causeflowAuth had loaded, where reply.callNotFound() would reach it without a decision. Write await app.register(causeflowAuth) before it')
       earlyPlans.set(context.config, plan)
@@ -282,7 +288,7 @@ function guardNotFound (context: RouteContext | null): void {
     const config = (origin ?? context)?.config as Readonly<Record<PropertyKey, unknown>> | undefined
     const enforced = (config?.[kRoute] as NotFoundRecord | undefined)?.rule ?? null
     return (request, reply) => {
-      const fault = beginHandler(request, origin, enforced)
+      const fault = beginHandler(request, origin, enforced) ?? (wasNotRechecked(request) ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified') : null)
       if (fault !== null) throw refuse(fault, request, reply, null)
       return handler(request, reply)
     }
@@ -359,7 +365,8 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
     }
     const fault = beginHandler(request)
     if (fault !== null) throw refuse(fault, request, reply, record.plan)
-    if (wasNotRechecked(request) && mayTakeBody(record.options.method)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
+    // An application may have given a body to a method that has none by itself, GET for example.
+    if (wasNotRechecked(request) && (mayTakeBody(record.options.method) || request.body !== undefined)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
     if (!state[kBody]?.signature) return handler.call(this, request, reply)
     return startHandler(request, reply, () => handler.call(this, request, reply))
   }

@@ -337,3 +337,35 @@ t.test('a GET request that announces a body is not decided again: Fastify reads 
   t.equal((await app.inject({ url: '/', headers: { ...bearer(), 'transfer-encoding': 'chunked' } })).statusCode, 200)
   t.equal((await app.inject({ method: 'HEAD', url: '/', headers: { ...bearer(), 'content-length': '3' } })).statusCode, 200)
 })
+
+t.test('a token that is revoked while the body is held back is rejected by a not-found handler', async (t) => {
+  let isRevoked = false
+  const places: Record<string, (app: FastifyInstance, w: World) => unknown> = {
+    config: (app, w) => { app.setNotFoundHandler({ config: { auth: auth.jwt() } } as object, handler(w) as never) },
+    preHandler: (app, w) => { app.setNotFoundHandler({ preHandler: app.causeflowAuth.jwt }, handler(w) as never) },
+    preValidation: (app, w) => { app.setNotFoundHandler({ preValidation: app.causeflowAuth.jwt }, handler(w) as never) },
+    'a guard of the scope': (app, w) => { app.addHook('onRequest', app.causeflowAuth.jwt); app.setNotFoundHandler(handler(w) as never) },
+    'a guard of the scope, in preParsing': (app, w) => { app.addHook('preParsing', app.causeflowAuth.jwt as never); app.setNotFoundHandler({ preHandler: async () => {} }, handler(w) as never) }
+  }
+  for (const [title, routes] of Object.entries(places)) {
+    isRevoked = false
+    const w = await world(t, { auth: { default: auth.public(), jwt: { ...jwt, isRevoked: async () => isRevoked } }, routes })
+    t.match(await w.hold('/nothing', bearer()), { ...accepted, principal: { scheme: 'jwt' } }, title)
+    t.match(await w.hold('/nothing', bearer(), async () => { await new Promise((resolve) => setImmediate(resolve)); isRevoked = true }), { status: 401, code: 'AUTH_TOKEN_INVALID' }, title)
+    t.equal(w.reached, 1, title)
+  }
+})
+
+t.test('a method that an application has given a body has no old decision', async (t) => {
+  let isRevoked = false
+  const w = await world(t, {
+    auth: { jwt: { ...jwt, isRevoked: async () => isRevoked } },
+    routes: (app, w) => {
+      app.addHttpMethod('GET', { hasBody: true })
+      app.get('/', handler(w))
+    }
+  })
+  t.match(await w.hold('/', bearer(), undefined, 0, 'GET'), accepted)
+  t.not((await w.hold('/', bearer(), () => { isRevoked = true }, undefined, 'GET')).status, 200)
+  t.equal(w.reached, 1)
+})
