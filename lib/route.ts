@@ -4,7 +4,7 @@ import type { CompiledRule } from './compiled-rule.js'
 import { configError } from './errors.js'
 import { guardHooks, guardRules, kindOf, lettersOf, refuseMisplaced } from './misplaced.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
-import { nodeOf, type AuthRule } from './rule.js'
+import { nodeOf, takesAnyone, type AuthRule, type RuleNode } from './rule.js'
 import { urlParams } from './url-params.js'
 
 /** The hooks of a route in which a guard protects nothing. */
@@ -103,7 +103,8 @@ export function readStatement ({ method, url, options }: { method: string | read
   for (const key in config) if (!Object.hasOwn(config, key) && kindOf(config[key], null) !== null) throw configError('route', `${label}: the rule in config.${key} is inherited, and nothing reads it. Write config: { auth: … }`)
   if (config.rawBody !== undefined && typeof config.rawBody !== 'boolean') throw configError('route', `${label}: config.rawBody is true or false`)
   const stated = statedRule(label, config, options)
-  if (stated === null) refuseUndefined(label, options)
+  // Next to a rule that asks for something, a hook that is missing takes nothing away that was stated.
+  if (stated === null || takesAnyone(nodeOf(stated) as RuleNode)) refuseUndefined(label, options)
   return { stated, rawBody: config.rawBody === true }
 }
 
@@ -186,7 +187,7 @@ function refuseUndefined (label: string, options: Partial<RouteOptions>): void {
   for (const name of [...guardHooks, 'config'] as const) {
     if (!Object.hasOwn(options, name) || (options[name] !== undefined && options[name] !== null)) continue
     const empty = name === 'config' ? '{}' : '[]'
-    throw configError('route', `${label}: states no rule, and its ${name} is ${String(options[name])}: is the name of the ${name === 'config' ? 'config' : 'guard'} mistyped? Leave ${name} out, or write ${name}: ${empty}`)
+    throw configError('route', `${label}: states no rule that asks for a credential, and its ${name} is ${String(options[name])}: is the name of the ${name === 'config' ? 'config' : 'guard'} mistyped? Leave ${name} out, or write ${name}: ${empty}`)
   }
 }
 

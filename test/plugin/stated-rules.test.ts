@@ -33,8 +33,8 @@ const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, mes
   ['config.auth undefined', (app) => app.get('/x', { config: { auth: rules.adnim! } }, handler), /GET \/x: config\.auth is undefined: is the name of the rule mistyped\? Leave config\.auth out for the default/],
   ['config.auth null', (app) => app.get('/x', { config: { auth: null as never } }, handler), /config\.auth is null: is the name of the rule mistyped/],
   ['config.rawBody undefined', (app) => app.get('/x', { config: { rawBody: undefined as never } }, handler), /config\.rawBody is undefined: is the name of the value mistyped/],
-  ['config undefined', (app) => app.get('/x', { config: undefined as never }, handler), /states no rule, and its config is undefined: is the name of the config mistyped\? Leave config out, or write config: \{\}/],
-  ['preHandler undefined', (app) => app.get('/x', { preHandler: undefined as never }, handler), /states no rule, and its preHandler is undefined: is the name of the guard mistyped\? Leave preHandler out, or write preHandler: \[\]/],
+  ['config undefined', (app) => app.get('/x', { config: undefined as never }, handler), /states no rule that asks for a credential, and its config is undefined: is the name of the config mistyped\? Leave config out, or write config: \{\}/],
+  ['preHandler undefined', (app) => app.get('/x', { preHandler: undefined as never }, handler), /states no rule that asks for a credential, and its preHandler is undefined: is the name of the guard mistyped\? Leave preHandler out, or write preHandler: \[\]/],
   ['onRequest null', (app) => app.get('/x', { onRequest: null as never, preHandler: [] }, handler), /its onRequest is null/],
   ['a ready guard misspelled', (app) => app.get('/x', { preHandler: (app.causeflowAuth as unknown as Record<string, never>).apikey! }, handler), /causeflowAuth has no 'apikey'\. Did you mean 'apiKey'\?/, 'AUTH_CONFIG_RULE'],
   ['require() of undefined', (app) => app.get('/x', { preHandler: app.causeflowAuth.require(rules.adnim!) }, handler), /require\(\) takes a rule built by auth .* and got undefined/, 'AUTH_CONFIG_RULE'],
@@ -89,6 +89,8 @@ const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, mes
   ['a Map for the config', (app) => app.get('/x', { config: new Map([['auth', auth.jwt()]]) as object }, handler), /its config is a promise or a Map/],
   ['a text for the config', (app) => app.get('/x', { config: 'jwt' as never }, handler), /its config is a string/],
   ['options after the handler of a not-found handler', (app) => app.setNotFoundHandler(handler as never, { config: { auth: auth.jwt() } } as never), /its options come after the handler/],
+  ['an undefined guard next to auth.public()', (app) => app.get('/x', { config: { auth: auth.public() }, preHandler: rules.adnim as never }, handler), /asks for a credential, and its preHandler is undefined/],
+  ['an undefined guard next to an optional rule', (app) => app.get('/x', { config: { auth: auth.jwt().optional() }, onRequest: rules.adnim as never }, handler), /its onRequest is undefined/],
   ['a builder in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt as never }, handler), /auth\.jwt is the builder of a rule/],
   ['require in place of a guard', (app) => app.get('/x', { preHandler: app.causeflowAuth.require as never }, handler), /Call it with a rule: require\(auth\.jwt\(\)\)/],
   ['a rule in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt() as never }, handler), /preHandler hook should be a function/, 'FST_ERR_HOOK_INVALID_HANDLER'],
@@ -292,4 +294,28 @@ t.test('a not-found handler whose context cannot be read at startup is decided b
   for (const config of [{ auth: undefined }, { Auth: auth.jwt() }, { rules: [auth.jwt()] }, { auth: auth.webhook() }]) {
     t.strictSame(await ask(config, signed('', bearer())), refusals.undecidable)
   }
+})
+
+t.test('a rule in a scope that no registration covers fails at startup', async (t) => {
+  const options = authOptions({ default: auth.public() })
+  const places: Record<string, (app: FastifyInstance) => unknown> = {
+    'the parent': (app) => { app.get('/x', { config: { auth: auth.jwt() } }, handler) },
+    'the parent, deny': (app) => { app.get('/x', { config: { auth: auth.deny() } }, handler) },
+    'a sibling': async (app) => { await app.register(async (scope) => { scope.get('/x', { config: { auth: auth.jwt() } }, handler) }) },
+    'a not-found handler of the parent': (app) => { app.setNotFoundHandler({ config: { auth: auth.jwt() } } as object, handler) }
+  }
+  for (const [title, build] of Object.entries(places)) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(async (scope) => { await scope.register(causeflowAuth, options) }, { prefix: '/v1' })
+    await build(app)
+    await t.rejects(async () => await app.ready(), { code: 'AUTH_CONFIG_ROUTE', message: /in a scope that no registration of causeflowAuth covers/ }, title)
+  }
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(async (scope) => { await scope.register(causeflowAuth, options); scope.get('/in', { config: { auth: auth.jwt() } }, handler) }, { prefix: '/v1' })
+  await app.register(async (scope) => { await scope.register(causeflowAuth, authOptions()); scope.get('/in', { config: { auth: auth.jwt() } }, handler) }, { prefix: '/v2' })
+  app.get('/open', { config: { other: 1 } as object }, handler)
+  await app.ready()
+  t.equal((await app.inject('/v2/in')).statusCode, 401)
 })
