@@ -85,6 +85,8 @@ export interface Branch {
   readonly proofs: readonly Scheme[]
   /** A parameter that the rule itself names; null where it names none. */
   readonly boundTo: string | null
+  /** Every parameter that is compared with a tenant; null where none is. */
+  readonly tenantParams: readonly string[] | null
 }
 
 /** A rule ready for deciding. */
@@ -313,6 +315,7 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     for (const check of node.checks) steps.push({ type: 'check', subject, check })
   }
   const schemes = leaves.map(({ kind }) => kind.scheme)
+  const compared = new Set([...before, ...after].flatMap((step) => step.type === 'tenant' ? step.param ?? step.implicit ?? [] : []))
   return {
     kinds: leaves.reduce((bits, { kind }) => bits | kind.bit, 0),
     leaves: leaves.map(({ kind, names }) => ({ kind, names })),
@@ -320,7 +323,8 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     before,
     after,
     proofs: Object.freeze((['jwt', 'apiKey', 'webhook'] as const).filter((scheme) => schemes.includes(scheme))),
-    boundTo: leaves.find(({ tenantParam }) => tenantParam !== null)?.tenantParam ?? null
+    boundTo: leaves.find(({ tenantParam }) => tenantParam !== null)?.tenantParam ?? null,
+    tenantParams: compared.size > 0 ? Object.freeze([...compared]) : null
   }
 }
 

@@ -43,6 +43,8 @@ export interface Proof {
   readonly principal: Principal | null
   /** What each credential of several proved; null where there is one at most. */
   readonly proofs: readonly Principal[] | null
+  /** The parameters that were compared with the tenant; null where none was. */
+  readonly tenantParams: readonly string[] | null
 }
 
 /** A rule that is satisfied but for its signature. */
@@ -51,7 +53,7 @@ export interface Pending {
   conclude (body: Buffer): Proof | Promise<Proof>
 }
 
-const nobody: Proof = Object.freeze({ pending: false, principal: null, proofs: null })
+const nobody: Proof = Object.freeze({ pending: false, principal: null, proofs: null, tenantParams: null })
 
 /** Decides as far as can be without the body: proved, or pending until its bytes are there. */
 export function decide (rule: CompiledRule, presented: Presented): Proof | Pending | Promise<Proof | Pending> {
@@ -294,9 +296,9 @@ function signerOf (kind: WebhookKind, { signatures }: Evidence): WebhookPrincipa
 function proofOf (branch: Branch, evidence: Evidence): Proof {
   if (branch.principal < 0) return nobody
   const principal = principalOfLeaf(branch, branch.principal, evidence)
-  if (branch.proofs.length === 1) return { pending: false, principal, proofs: null }
+  if (branch.proofs.length === 1) return { pending: false, principal, proofs: null, tenantParams: branch.tenantParams }
   const proofs = branch.leaves.map((_, index) => principalOfLeaf(branch, index, evidence))
-  return { pending: false, principal: withProofs(principal, branch), proofs }
+  return { pending: false, principal: withProofs(principal, branch), proofs, tenantParams: branch.tenantParams }
 }
 
 // Principals that are remembered come again and again, and copying one takes longer than deciding about it.

@@ -7,7 +7,7 @@ import { Presentation } from './presentation.js'
 import { recordDecision } from './recheck.js'
 import { errorOf, report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
-import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, stateOf, type GuardCall } from './request-state.js'
+import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, stateOf, tenantFault, type GuardCall } from './request-state.js'
 import { guardRules, labelOf, planRoute, type Plan } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import type { Principal } from './principal.js'
@@ -212,11 +212,18 @@ function warn (error: Error, request: FastifyRequest): void {
 }
 
 /**
- * Notes that a handler begins. Null where every guard that stands before it has let the request in; otherwise the rejection: a hook that
- * throws undefined ends its phase and skips the guards behind it, and a guard that nothing waits for has not decided. The guards are read
- * from the context. `enforced` is the rule that the handler decides by itself: the guards of that rule need not have run.
+ * Notes that a handler begins. Null where it may: every guard that stands before it has let the request in, and the tenant is still that
+ * of the parameters. `enforced` is the rule that the handler decides by itself: the guards of that rule need not have run.
  */
 export function beginHandler (request: FastifyRequest, context = contextOf(request), enforced: AuthRule | null = null): AuthError | null {
+  return guardFault(request, context, enforced) ?? tenantFault(request)
+}
+
+/**
+ * Why a guard has not let the request in: a hook that throws undefined ends its phase and skips the guards behind it, and a guard that
+ * nothing waits for has not decided. The guards are read from the context.
+ */
+function guardFault (request: FastifyRequest, context: RouteContext | null, enforced: AuthRule | null): AuthError | null {
   if (!guardsExist) return null
   const state = stateOf(request)
   state[kHandled] = routeConfigOf(request) ?? null

@@ -1,5 +1,6 @@
 /** What was decided for a request, kept on the request itself. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AuthError } from './errors.js'
 import type { DeliveryHandling } from './delivery-handling.js'
 import { joinProofs, kProofs, type Principal, type Proved } from './principal.js'
 import type { Pending, Proof } from './decide.js'
@@ -13,6 +14,7 @@ export const kBody = Symbol('causeflow-auth.body')
 export const kGuardCalls = Symbol('causeflow-auth.guard-calls')
 export const kHandled = Symbol('causeflow-auth.handled')
 export const kDecisions = Symbol('causeflow-auth.decisions')
+export const kTenantParams = Symbol('causeflow-auth.tenant-params')
 
 /**
  * What the plugin adds to a request. The symbols are no decorators: they come when they are needed, which costs less than a place in every
@@ -31,6 +33,8 @@ export interface RequestState {
   [kHandled]: object | null
   /** The decisions that were made while the body was still to come. */
   [kDecisions]: readonly Decision[] | null
+  /** The parameters that were compared with the tenant. */
+  [kTenantParams]: readonly string[] | null
 }
 
 /** One call of a guard. */
@@ -78,6 +82,7 @@ export function accept (request: FastifyRequest, plan: Plan, proof: Proof): void
   state.principal = principal
   if (proofs !== null) state[kProofs] = proofs
   state[kProved] = plan
+  noteTenantParams(state, proof)
 }
 
 /** Adds what a guard has proved: its principal fills only an empty `request.principal`. Throws AUTH_TENANT_MISMATCH. */
@@ -87,6 +92,34 @@ export function acceptGuard (request: FastifyRequest, proof: Proof, comparesTena
   const { principal, proofs } = joinProofs(provedSoFar(state), proof, comparesTenants)
   state.principal = principal
   state[kProofs] = proofs ?? [principal ?? proof.principal]
+  noteTenantParams(state, proof)
+}
+
+function noteTenantParams (state: RequestState, { tenantParams }: Proof): void {
+  if (tenantParams === null) return
+  const known = state[kTenantParams]
+  state[kTenantParams] = known && known !== tenantParams ? [...new Set([...known, ...tenantParams])] : tenantParams
+}
+
+/**
+ * Compares the tenant with the parameters once more, as the handler will read them: a schema may have changed them after the decision
+ * (`'07'` to 7, a default, another case). Null where they are still those of the tenant.
+ */
+export function tenantFault (request: FastifyRequest): AuthError | null {
+  const state = stateOf(request)
+  const names = state[kTenantParams]
+  if (!names) return null
+  const { principal } = state
+  const tenantId = principal?.tenantId ?? state[kProofs]?.find((proof) => proof.tenantId !== null)?.tenantId ?? null
+  const params = request.params as Readonly<Record<string, unknown>> | null | undefined
+  if (principal === null || tenantId === null || typeof params !== 'object' || params === null) return null
+  for (const name of names) {
+    const served = params[name]
+    if (served === tenantId || served === undefined) continue
+    if (typeof served === 'number' && String(served) === tenantId) continue
+    return new AuthError('AUTH_TENANT_MISMATCH', 'tenant-other', { schemes: [principal.scheme], principal })
+  }
+  return null
 }
 
 function provedSoFar (state: RequestState): Proved {

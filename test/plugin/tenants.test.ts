@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { auth, causeflowAuth, type CauseflowAuthOptions } from '../../lib/index.js'
-import { authOptions, bearer, createApp, refusalOf, signed, watchProcess } from '../fixtures/app.js'
+import { authOptions, bearer, createApp, refusalOf, signed, tokenSecret, watchProcess } from '../fixtures/app.js'
 
 const mine = bearer()
 const theirs = bearer({ tenant_id: 'ten_b' })
@@ -206,4 +206,60 @@ t.test('without tenants nothing is bound', async (t) => {
   await app.register(causeflowAuth, authOptions({ tenant: false, default: auth.public() }))
   await app.register(async (scope) => { scope.setNotFoundHandler({ preHandler: scope.causeflowAuth.require(auth.jwt()) }, answerTenant) }, { prefix: '/:tenantId' })
   t.equal((await app.inject({ url: '/ten_a/x', headers: theirs })).statusCode, 200)
+})
+
+const paramsSchema = { params: { type: 'object', properties: { tenantId: { type: 'integer' } } } }
+const schemaStatements: Array<[string, (app: FastifyInstance, rule: typeof auth.jwt) => Partial<RouteOptions>]> = [
+  ['a rule', (_app, rule) => ({ config: { auth: rule() } })],
+  ['a guard on the route', (app, rule) => ({ preHandler: app.causeflowAuth.require(rule()) })],
+  ['a guard in the scope', () => ({ config: { auth: auth.public() } })]
+]
+
+for (const [title, state] of schemaStatements) {
+  t.test(`a schema that changes the parameter does not lead to another tenant, with ${title}`, async (t) => {
+    const app = await createApp(t, { auth: { default: auth.public() } })
+    const seven = bearer({ tenant_id: '7' })
+    const zeroSeven = bearer({ tenant_id: '07' })
+    await app.register(async (scope) => {
+      if (title === 'a guard in the scope') scope.addHook('onRequest', scope.causeflowAuth.jwt)
+      scope.get('/number/:tenantId', { ...state(scope, auth.jwt), schema: paramsSchema }, answerTenant)
+      scope.post('/number/:tenantId', { ...state(scope, auth.jwt), schema: paramsSchema }, answerTenant)
+      scope.get('/default', { ...state(scope, auth.jwt), schema: { params: { type: 'object', properties: { tenantId: { type: 'string', default: 'ten_b' } } } } }, answerTenant)
+      scope.get('/lower/:tenantId', {
+        ...state(scope, auth.jwt),
+        schema: { params: { type: 'object' } },
+        validatorCompiler: () => (value: Record<string, string>) => ({ value: { ...value, tenantId: value.tenantId?.trim().toLowerCase() } })
+      }, answerTenant)
+      scope.get('/object/:tenantId', {
+        ...state(scope, auth.jwt),
+        schema: { params: { type: 'object' } },
+        validatorCompiler: () => (value: Record<string, string>) => ({ value: { tenantId: { id: value.tenantId } } })
+      }, answerTenant)
+      scope.get('/hook/:tenantId', { ...state(scope, auth.jwt), preValidation: async (request) => { (request.params as Record<string, string>).tenantId = 'ten_b' } }, answerTenant)
+    })
+    for (const method of ['GET', 'POST'] as const) {
+      t.match((await app.inject({ method, url: '/number/7', headers: seven })).json(), { params: { tenantId: 7 } })
+      t.strictSame(refusalOf(await app.inject({ method, url: '/number/07', headers: zeroSeven })), mismatch, 'tenant 07 does not get to tenant 7')
+      t.strictSame(refusalOf(await app.inject({ method, url: '/number/07', headers: seven })), mismatch)
+    }
+    t.strictSame(refusalOf(await app.inject({ url: '/default', headers: mine })), mismatch, 'a default')
+    t.equal((await app.inject({ url: '/default', headers: theirs })).statusCode, 200)
+    t.equal((await app.inject({ url: '/lower/ten_a', headers: mine })).statusCode, 200)
+    t.strictSame(refusalOf(await app.inject({ url: '/lower/TEN_A', headers: bearer({ tenant_id: 'TEN_A' }) })), mismatch, 'another case')
+    t.strictSame(refusalOf(await app.inject({ url: '/lower/%20ten_a', headers: bearer({ tenant_id: ' ten_a' }) })), mismatch, 'space')
+    t.strictSame(refusalOf(await app.inject({ url: '/object/ten_a', headers: mine })), mismatch, 'what is no text cannot be compared')
+    t.strictSame(refusalOf(await app.inject({ url: '/hook/ten_a', headers: mine })), mismatch, 'a hook of the application')
+  })
+}
+
+t.test('a schema may change the parameter where the tenant is not compared', async (t) => {
+  const app = await createApp(t, { auth: { jwt: [{ name: 'staff', issuer: 'staff', audience: 'x', secret: tokenSecret }, { name: 'default', issuer: 'causeflow', audience: 'causeflow-api', secret: tokenSecret }] } })
+  const schema = paramsSchema
+  app.get('/any/:tenantId', { config: { auth: auth.jwt().anyTenant() }, schema }, answerTenant)
+  app.get('/mixed/:tenantId', { config: { auth: auth.any(auth.jwt('default'), auth.jwt('staff').anyTenant()) }, schema }, answerTenant)
+  app.get('/optional/:tenantId', { config: { auth: auth.jwt('default').optional() }, schema }, answerTenant)
+  t.equal((await app.inject({ url: '/any/07', headers: mine })).statusCode, 200)
+  t.equal((await app.inject({ url: '/mixed/07', headers: bearer({ iss: 'staff', aud: 'x' }) })).statusCode, 200)
+  t.strictSame(refusalOf(await app.inject({ url: '/mixed/07', headers: bearer({ tenant_id: '07' }) })), mismatch)
+  t.equal((await app.inject('/optional/07')).statusCode, 200)
 })
