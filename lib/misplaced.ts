@@ -1,6 +1,7 @@
 /** Rules and guards in the options of a route where nothing reads them. */
 import { configError } from './errors.js'
 import { isRuleLike, type AuthRule } from './rule.js'
+import { isNear } from './spelling.js'
 
 /** The rules of guards that `require` has made. */
 export const guardRules = new WeakMap<object, AuthRule>()
@@ -25,6 +26,28 @@ export function refuseMisplaced (label: string, options: object, stated: AuthRul
   }
   const where = findIn(options, '', stated, maxDepth, new Set())
   if (where !== null) throw configError('route', `${label}: the ${where.what} in ${where.path} is not read. Write config: { auth: … }${where.what === 'guard' ? ', or put the guard in preHandler' : ''}`)
+  refuseMistypedHooks(label, options)
+}
+
+/** Names that nearly say `preHandler`; the first was its name in Fastify 1. */
+const hookLike: Readonly<Record<string, typeof guardHooks[number]>> = { beforeHandler: 'preHandler', preHandle: 'preHandler' }
+const routeHooks = new Set<PropertyKey>([...guardHooks, 'preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'])
+
+/** A function under a name that Fastify does not read may be a guard inside another function: `preHandlers: app.auth([guard])`. */
+function refuseMistypedHooks (label: string, options: object): void {
+  const { config } = options as { config?: unknown }
+  for (const [holder, path] of [[options, ''], [config, 'config.']] as const) {
+    if (typeof holder !== 'object' || holder === null) continue
+    for (const [key, value] of entriesOf(holder)) {
+      if (typeof key !== 'string' || (path === '' && routeHooks.has(key)) || !holdsFunction(value)) continue
+      const meant = guardHooks.find((name) => isNear(key, name)) ?? hookLike[key]
+      if (meant !== undefined) throw configError('route', `${label}: ${path}${key} is not a hook of a route, and its functions never run. Write ${meant}${path === '' ? '' : ' next to config'}`)
+    }
+  }
+}
+
+function holdsFunction (value: unknown): boolean {
+  return typeof value === 'function' || (Array.isArray(value) && value.flat(2).some((entry) => typeof entry === 'function'))
 }
 
 /** A name without case and punctuation, and without the s of a plural: what a typo leaves of it. */

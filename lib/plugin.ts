@@ -19,7 +19,7 @@ import { createRegistration, keepRegistration, registrationOf, type Registration
 import { decideRequest, type Done } from './request-decision.js'
 import { kBody, kProved, stateOf } from './request-state.js'
 import { factsOf, kRoute, labelOf, planRoute, readFinalStatement, recordOf, recordRoute, statedBy, urlOf, type Plan, type RouteRecord } from './route.js'
-import { auth, nodeOf, type AuthRule } from './rule.js'
+import { auth, nodeOf, takesAnyone, type AuthRule, type RuleNode } from './rule.js'
 import { withSpellingCheck } from './spelling.js'
 import { parseLabelled, startHandler, type JsonParser, type ParserDone } from './signed-body.js'
 import type { ApiKeys } from './api-key/manage.js'
@@ -96,6 +96,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   fastify.addHook('onRoute', function (this: FastifyInstance, route) {
     refuseUnfinished(route)
     const record = recordRoute(this, route)
+    refuseLostRule(record)
     const { websocket, wsHandler } = route as { websocket?: boolean, wsHandler?: unknown }
     if (websocket === true || wsHandler !== undefined) refuseLateSockets(this, `${labelOf(route.method, route.url)}: `)
     records.push(record)
@@ -349,10 +350,21 @@ function undecided (request: FastifyRequest, plan: Plan): AuthError {
 
 type Handler = RouteOptions['handler']
 
+/** The routes whose handlers are wrapped. */
+const wrapped = new WeakMap<Handler, RouteRecord>()
+
+/** An onRoute hook that adds the route once more with its handler alone has left its rule behind. */
+function refuseLostRule ({ options: { method, url, handler }, seen }: RouteRecord): void {
+  const origin = wrapped.get(handler)
+  const lost = origin?.seen.stated ?? null
+  if (origin === undefined || lost === null || seen.stated !== null || takesAnyone(nodeOf(lost) as RuleNode)) return
+  throw configError('route', `${labelOf(method, url)}: has the handler of ${labelOf(origin.options.method, urlOf(origin))}, which states the rule "${lost.describe()}", and states none. Copy its config and hooks too: { ...routeOptions, url: … }`)
+}
+
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   let alone = true
-  return function causeflowAuthHandler (request, reply) {
+  const own: Handler = function causeflowAuthHandler (request, reply) {
     if (alone) {
       alone = false
       const context = contextOf(request)
@@ -370,6 +382,8 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
     if (!state[kBody]?.signature) return handler.call(this, request, reply)
     return startHandler(request, reply, () => handler.call(this, request, reply))
   }
+  wrapped.set(own, record)
+  return own
 }
 
 function labelsOf ({ labels }: Registration, declared: ReadonlySet<string>): string[] {

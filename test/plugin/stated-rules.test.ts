@@ -89,6 +89,12 @@ const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, mes
   ['a Map for the config', (app) => app.get('/x', { config: new Map([['auth', auth.jwt()]]) as object }, handler), /its config is a promise or a Map/],
   ['a text for the config', (app) => app.get('/x', { config: 'jwt' as never }, handler), /its config is a string/],
   ['options after the handler of a not-found handler', (app) => app.setNotFoundHandler(handler as never, { config: { auth: auth.jwt() } } as never), /its options come after the handler/],
+  ['a function under preHandlers', (app) => app.get('/x', { preHandlers: [async () => {}] } as object, handler), /GET \/x: preHandlers is not a hook of a route, and its functions never run\. Write preHandler$/],
+  ['a function under prehandler', (app) => app.get('/x', { prehandler: async () => {} } as object, handler), /prehandler is not a hook of a route/],
+  ['a function under beforeHandler', (app) => app.get('/x', { beforeHandler: [[async () => {}]] } as object, handler), /Write preHandler$/],
+  ['a function under onrequest, next to a rule', (app) => app.get('/x', { config: { auth: auth.jwt() }, onrequest: async () => {} } as object, handler), /onrequest is not a hook of a route.* Write onRequest$/],
+  ['a function in config.preHandler', (app) => app.get('/x', { config: { preHandler: async () => {} } } as object, handler), /config\.preHandler is not a hook of a route.* Write preHandler next to config/],
+  ['a function under preValidatoin', (app) => app.get('/x', { preValidatoin: async () => {} } as object, handler), /Write preValidation$/],
   ['an undefined guard next to auth.public()', (app) => app.get('/x', { config: { auth: auth.public() }, preHandler: rules.adnim as never }, handler), /asks for a credential, and its preHandler is undefined/],
   ['an undefined guard next to an optional rule', (app) => app.get('/x', { config: { auth: auth.jwt().optional() }, onRequest: rules.adnim as never }, handler), /its onRequest is undefined/],
   ['a builder in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt as never }, handler), /auth\.jwt is the builder of a rule/],
@@ -318,4 +324,34 @@ t.test('a rule in a scope that no registration covers fails at startup', async (
   app.get('/open', { config: { other: 1 } as object }, handler)
   await app.ready()
   t.equal((await app.inject('/v2/in')).statusCode, 401)
+})
+
+t.test('a route that another onRoute hook adds again with its handler alone fails at startup', async (t) => {
+  const copies: Record<string, (route: RouteOptions) => object> = {
+    'the handler alone': ({ method, handler }) => ({ method, handler }),
+    'another config': ({ method, handler }) => ({ method, handler, config: { copy: true } }),
+    'all but the config': ({ config: _config, ...rest }) => rest,
+    'all but the hooks': ({ onRequest: _1, preHandler: _2, ...rest }) => rest,
+    everything: (route) => route,
+    'a rule of its own': ({ method, handler }) => ({ method, handler, config: { auth: auth.apiKey() } })
+  }
+  const statements: Record<string, (app: FastifyInstance) => object> = {
+    'a rule': () => ({ config: { auth: auth.jwt() } }),
+    'a guard': (app) => ({ preHandler: app.causeflowAuth.jwt })
+  }
+  for (const [stating, state] of Object.entries(statements)) {
+    for (const [title, copy] of Object.entries(copies)) {
+      const app = await createApp(t, { auth: { default: auth.public() }, fastify: { exposeHeadRoutes: false } })
+      app.addHook('onRoute', (route) => {
+        if (route.url === '/x') app.route({ ...copy(route), url: '/copy' } as RouteOptions)
+      })
+      const keeps = title === 'everything' || title === 'a rule of its own' || (stating === 'a guard' ? title === 'all but the config' : title === 'all but the hooks')
+      const build = async (): Promise<unknown> => { app.get('/x', state(app), handler); return await app.ready() }
+      if (!keeps) await t.rejects(build(), { code: 'AUTH_CONFIG_ROUTE', message: /GET \/copy: has the handler of GET \/x, which states the rule "token", and states none/ }, `${stating}, ${title}`)
+      else {
+        await build()
+        t.equal((await app.inject('/copy')).statusCode, 401, `${stating}, ${title}`)
+      }
+    }
+  }
 })
