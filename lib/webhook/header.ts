@@ -11,6 +11,15 @@ export function strictHeader (headers: IncomingHttpHeaders, name: string, limit:
   return typeof value === 'string' && value.length <= limit ? pattern.exec(value) : null
 }
 
+/**
+ * The entries of a header with several signatures, at most 1,000 characters; empty when it is absent or longer. Which of them are
+ * signatures, and whether they are two headers that Node has joined with `", "`, is for the scheme to say.
+ */
+export function listOf (headers: IncomingHttpHeaders, name: string, separator: string): string[] {
+  const value = headers[name]
+  return typeof value === 'string' && value.length <= 1000 ? value.split(separator) : []
+}
+
 /** Seconds since the epoch as digits, to be compared in the very characters received. */
 export const secondsPattern = /^[0-9]{1,12}$/
 

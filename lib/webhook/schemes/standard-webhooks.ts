@@ -1,12 +1,13 @@
 import { configError } from '../../errors.js'
-import { secondsPattern, strictHeader } from '../header.js'
+import { listOf, secondsPattern, strictHeader } from '../header.js'
 import type { SignatureScheme } from '../signature.js'
 import { checkSchemeOptions } from './scheme-options.js'
 
 /**
  * The Standard Webhooks scheme, which Clerk and every service on Svix sign with: `webhook-id`, `webhook-timestamp` and
  * `webhook-signature` (or the same three with `svix-`) over `<id>.<timestamp>.<raw body>`. The signature is a list,
- * separated by spaces; its `v1` entries are tried, others (the asymmetric `v1a`) are passed over.
+ * separated by spaces; its `v1` entries are tried, and entries that cannot match are ignored: other versions, such as the
+ * asymmetric `v1a`, and what is no digest.
  *
  * A secret's text is base64, with or without `whsec_`; give a Uint8Array for a key that is anything else.
  * The id is signed and stays the same when a delivery is tried again: a replay store goes by it.
@@ -27,9 +28,11 @@ export function standardWebhooks (options: {
       const family = headers[families[0].signature] === undefined ? families[1] : families[0]
       const id = strictHeader(headers, family.id, 256, idPattern)
       const time = strictHeader(headers, family.timestamp, 12, secondsPattern)
-      const list = strictHeader(headers, family.signature, 1000, listPattern)
-      if (id === null || time === null || list === null) return null
-      const digests = list[0].split(' ').filter((entry) => entry.startsWith('v1,')).map((entry) => Buffer.from(entry.slice(3), 'base64'))
+      const entries = listOf(headers, family.signature, ' ')
+      // Two headers: the last entry of the first has a comma behind it.
+      if (entries.some((entry) => entry.indexOf(',') !== entry.lastIndexOf(','))) return null
+      const digests = entries.filter((entry) => digestPattern.test(entry)).map((entry) => Buffer.from(entry.slice(3), 'base64'))
+      if (id === null || time === null || digests.length === 0) return null
       return { prefix: `${id[0]}.${time[0]}.`, digests, timestamp: Number(time[0]), deliveryId: id[0] }
     },
     sign ({ id, timestamp }, mac) {
@@ -52,9 +55,8 @@ const families = [
 // signature would open another's id, time and body.
 const idPattern = /^[\x21-\x2d\x2f-\x7e]+$/
 
-// A v1 entry is 32 bytes in canonical base64: the last digit before `=` has no bits to spare, so that one signature
-// has one written form. Entries of other versions are let pass in any base64.
-const listPattern = /^(?:v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=|v(?!1,)[0-9]{1,2}[a-z]?,[A-Za-z0-9+/]{1,256}={0,2})(?: (?:v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=|v(?!1,)[0-9]{1,2}[a-z]?,[A-Za-z0-9+/]{1,256}={0,2}))*$/
+// 32 bytes in canonical base64: the last digit before `=` has no bits to spare, so that one signature has one written form.
+const digestPattern = /^v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/
 
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/
 
