@@ -34,11 +34,11 @@ const catalogue = {
   AUTH_SIGNATURE_STALE: { status: 401, error: 'invalid_signature', message: 'The webhook timestamp is outside the tolerance', scheme: 'webhook', challenge: 'invalid_signature' },
   AUTH_DELIVERY_REPLAYED: { status: 409, error: 'duplicate_delivery', message: 'This delivery was already received' },
   AUTH_CONTENT_ENCODING: { status: 415, error: 'unsupported_media_type', message: 'A signed body cannot be compressed' },
-  AUTH_ROLE_REQUIRED: { status: 403, error: 'forbidden', message: 'A role is missing', challenge: 'insufficient_scope' },
+  AUTH_ROLE_REQUIRED: { status: 403, error: 'forbidden', message: 'A role is missing' },
   AUTH_SCOPE_REQUIRED: { status: 403, error: 'insufficient_scope', message: 'A scope is missing', challenge: 'insufficient_scope' },
-  AUTH_TENANT_REQUIRED: { status: 403, error: 'forbidden', message: 'The credential belongs to no tenant', challenge: 'insufficient_scope' },
-  AUTH_TENANT_MISMATCH: { status: 403, error: 'forbidden', message: 'The credential does not belong to this tenant', challenge: 'insufficient_scope' },
-  AUTH_CHECK_FAILED: { status: 403, error: 'forbidden', message: 'The credential is not accepted here', challenge: 'insufficient_scope' },
+  AUTH_TENANT_REQUIRED: { status: 403, error: 'forbidden', message: 'The credential belongs to no tenant' },
+  AUTH_TENANT_MISMATCH: { status: 403, error: 'forbidden', message: 'The credential does not belong to this tenant' },
+  AUTH_CHECK_FAILED: { status: 403, error: 'forbidden', message: 'The credential is not accepted here' },
   AUTH_DENIED: { status: 403, error: 'forbidden', message: 'This route lets nobody in' },
   AUTH_QUOTA_EXCEEDED: { status: 429, error: 'quota_exceeded', message: 'The tenant has as many active API keys as it may have' },
   AUTH_RULE_UNDECIDABLE: { status: 500, error: 'internal_error', message: 'The authentication rule could not be decided' }
@@ -115,6 +115,16 @@ export class AuthError extends Error {
     Object.defineProperty(this, 'retryAfter', { value: retryAfterOf(entry, options) })
     Object.defineProperty(this, 'principal', { value: options.principal ?? null })
   }
+
+  /** `statusCode` under its other name: with `expose`, the form of http-errors, which NestJS and other error handlers read. */
+  get status (): number {
+    return this.statusCode
+  }
+
+  /** Whether the message may be sent to the client: true for 4xx. */
+  get expose (): boolean {
+    return this.statusCode < 500
+  }
 }
 AuthError.prototype.name = 'AuthError'
 
@@ -135,8 +145,13 @@ export function errorCatalogue (): ReadonlyArray<{ code: AuthErrorCode, status: 
 
 const schemeNames: Record<Scheme, string> = { jwt: 'Bearer', apiKey: 'ApiKey', webhook: 'Signature' }
 
+/** Of the 403s only a missing scope has one: a client that starts a new authorization would get no other role or tenant by it. */
+function hasChallenge ({ status, challenge }: Entry): boolean {
+  return status === 401 || challenge === 'insufficient_scope'
+}
+
 function challengeOf (entry: Entry, options: AuthErrorOptions): string | null {
-  if (entry.status !== 401 && entry.status !== 403) return null
+  if (!hasChallenge(entry)) return null
   const schemes = entry.scheme ? [entry.scheme] : options.schemes?.length ? options.schemes : ['jwt' as const]
   let parameters = ' realm="causeflow"'
   if (entry.challenge) parameters += `, error="${entry.challenge}"`
@@ -166,6 +181,7 @@ function scopeParameter (scopes: readonly string[]): string {
 
 /** The value of `WWW-Authenticate`; null where there is none. An error of another copy of this package may hold anything. */
 export function challengeHeader ({ code, challenge }: Pick<AuthError, 'code' | 'challenge'>): string | null {
+  if (!hasChallenge(catalogue[code])) return null
   if (typeof challenge === 'string' && challenge.length <= maxChallenge && /^[\x20-\x7e]+$/.test(challenge)) return challenge
   return challengeOf(catalogue[code], {})
 }

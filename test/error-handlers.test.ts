@@ -64,7 +64,7 @@ t.test('what principalOf throws keeps its challenge, though no hook has set it',
     return app.inject('/').then(answerOf)
   }
   t.strictSame(await throwing(null, causeflowErrorHandler()), plain(401, 'unauthorized', 'A credential is required', { challenge: 'ApiKey realm="causeflow"' }))
-  t.strictSame(await throwing({ scheme: 'jwt' }, problemErrorHandler()), problem(403, 'Forbidden', 'This route lets nobody in', { code: 'AUTH_DENIED', challenge: 'ApiKey realm="causeflow"' }))
+  t.strictSame(await throwing({ scheme: 'jwt' }, problemErrorHandler()), problem(403, 'Forbidden', 'This route lets nobody in', { code: 'AUTH_DENIED' }))
 })
 
 t.test('a challenge and a waiting time that are on the reply already stay as they are', async (t) => {
@@ -148,8 +148,8 @@ const strange = { type: 'object', required: ['code'], properties: { code: { type
 
 t.test('a response schema of the route garbles neither answer', async (t) => {
   for (const [handler, expected] of [
-    [causeflowErrorHandler(), plain(403, 'forbidden', 'A role is missing', { challenge: 'Bearer realm="causeflow", error="insufficient_scope"' })],
-    [problemErrorHandler(), problem(403, 'Forbidden', 'A role is missing', { code: 'AUTH_ROLE_REQUIRED', challenge: 'Bearer realm="causeflow", error="insufficient_scope"' })]
+    [causeflowErrorHandler(), plain(403, 'forbidden', 'A role is missing')],
+    [problemErrorHandler(), problem(403, 'Forbidden', 'A role is missing', { code: 'AUTH_ROLE_REQUIRED' })]
   ] as const) {
     const app = application(handler)
     app.get('/', { schema: { response: { '4xx': strange, default: strange } } }, async () => { throw new AuthError('AUTH_ROLE_REQUIRED', 'role') })
@@ -199,7 +199,7 @@ t.test('an AuthError of another copy of the package is one', async (t) => {
     retryAfter = null
     override name = 'AuthError'
   }
-  t.strictSame(await answerTo(causeflowErrorHandler(), new AuthErrorOfAnotherCopy('This route lets nobody in')), plain(403, 'forbidden', 'This route lets nobody in', { challenge: 'Bearer realm="causeflow"' }))
+  t.strictSame(await answerTo(causeflowErrorHandler(), new AuthErrorOfAnotherCopy('This route lets nobody in')), plain(403, 'forbidden', 'This route lets nobody in'))
 })
 
 t.test('logRedactPaths hides credentials in what an application logs of requests and replies', async (t) => {

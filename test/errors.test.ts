@@ -14,8 +14,16 @@ t.test('an error has the status, sentence and challenge of its code and nothing 
 t.test('a challenge carries an error parameter only where a credential was presented', async (t) => {
   for (const { code, status } of errorCatalogue()) {
     const { challenge } = new AuthError(code, 'absent')
-    if (status !== 401 && status !== 403) t.equal(challenge, null, code)
-    else t.equal(challenge?.includes('error='), !code.endsWith('_MISSING') && code !== 'AUTH_DENIED', code)
+    if (status !== 401 && code !== 'AUTH_SCOPE_REQUIRED') t.equal(challenge, null, code)
+    else t.equal(challenge?.includes('error='), !code.endsWith('_MISSING'), code)
+  }
+})
+
+t.test('an error has the form of http-errors: status, and whether its message may be sent', async (t) => {
+  for (const { code, status } of errorCatalogue()) {
+    const error = new AuthError(code, 'absent')
+    t.strictSame([error.status, error.statusCode, error.expose], [status, status, status < 500], code)
+    t.notOk(Object.keys(error).includes('expose'), 'a logger prints neither')
   }
 })
 
@@ -51,6 +59,7 @@ t.test('what another copy of this package, or a forgery of its error, says in a 
   t.equal(challengeHeader(error('Bearer realm="theirs"')), 'Bearer realm="theirs"')
   for (const challenge of [undefined, null, 7, '', 'a\r\nset-cookie: b', 'é', 'x'.repeat(4097), {}]) t.equal(challengeHeader(error(challenge)), ours)
   t.equal(challengeHeader(error(null, 'AUTH_STORE_UNAVAILABLE')), null)
+  t.equal(challengeHeader(error('Bearer error="insufficient_scope"', 'AUTH_ROLE_REQUIRED')), null)
   const waiting = (retryAfter: unknown, code = 'AUTH_STORE_UNAVAILABLE'): string | null => retryAfterHeader({ code, retryAfter } as never)
   t.strictSame([1, 0.1, 0, -5, 2.5, 86_400].map((seconds) => waiting(seconds)), ['1', '1', '1', '1', '3', '86400'])
   for (const seconds of [NaN, Infinity, -Infinity, 86_401, 1e21, undefined, null, '7\r\n', {}]) t.match(waiting(seconds), /^[15]$/, String(seconds))

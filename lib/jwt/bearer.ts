@@ -15,7 +15,7 @@ export interface UnverifiedToken {
 const maxLength = 8192
 
 /**
- * What follows the scheme and one space in an Authorization header; null where the header is of another scheme. The credential's own
+ * What follows the scheme and its spaces (one or more, RFC 9110 §11.4) in an Authorization header; null where the header is of another scheme. The credential's own
  * form is looked at by who takes it apart: a token that is remembered had a good one. Throws AUTH_TOKEN_MALFORMED.
  */
 export function readBearer (authorization: string): string | null {
@@ -25,8 +25,10 @@ export function readBearer (authorization: string): string | null {
     if (!/^bearer(?![\w!#$%&'*+.^`|~-])/i.test(authorization)) return null
     if (authorization[6] !== ' ') throw malformed('form')
   }
-  if (authorization.length > maxLength + 7) throw malformed('size')
-  return authorization.slice(7)
+  let start = 7
+  while (authorization[start] === ' ') start++
+  if (authorization.length - start > maxLength) throw malformed('size')
+  return authorization.slice(start)
 }
 
 /** Takes a token apart: form and JSON only. Throws AUTH_TOKEN_MALFORMED. */

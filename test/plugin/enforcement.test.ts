@@ -24,8 +24,8 @@ t.test('the rule of config.auth stands in place of the default', async (t) => {
   const { plaintextKey } = await app.ready().then(() => issueKey(app))
 
   t.strictSame((await app.inject({ url: '/open', headers: { authorization: 'Bearer nonsense' } })).json(), { scheme: null }, 'public examines nothing')
-  t.strictSame(refusalOf(await app.inject({ url: '/closed', headers: bearer() })), { status: 403, code: 'AUTH_DENIED', challenge: 'Bearer realm="causeflow"' })
-  t.strictSame(refusalOf(await app.inject({ url: '/admin', headers: bearer() })), { status: 403, code: 'AUTH_ROLE_REQUIRED', challenge: 'Bearer realm="causeflow", error="insufficient_scope"' })
+  t.strictSame(refusalOf(await app.inject({ url: '/closed', headers: bearer() })), { status: 403, code: 'AUTH_DENIED', challenge: undefined })
+  t.strictSame(refusalOf(await app.inject({ url: '/admin', headers: bearer() })), { status: 403, code: 'AUTH_ROLE_REQUIRED', challenge: undefined })
   t.equal((await app.inject({ url: '/admin', headers: bearer({ roles: ['member', 'admin'] }) })).statusCode, 200)
   t.strictSame((await app.inject({ url: '/key', headers: { 'x-api-key': plaintextKey } })).json(), { scheme: 'apiKey' })
   t.strictSame(refusalOf(await app.inject({ url: '/key', headers: bearer() })), refusals.noKey)
@@ -395,7 +395,7 @@ t.test('principalOf narrows what a combination has proved', async (t) => {
   const { plaintextKey } = await issueKey(app)
   t.strictSame((await app.inject({ method: 'POST', url: '/v1/webhooks/ten_a', payload: '{}', headers: signed('{}', { 'x-api-key': plaintextKey }) })).json(),
     { scheme: 'apiKey', proofs: ['apiKey', 'webhook'], key: 'a key of the tests', source: 'default' })
-  t.strictSame(refusalOf(await app.inject({ url: '/', headers: bearer() })), { status: 403, code: 'AUTH_DENIED', challenge: 'ApiKey realm="causeflow"' }, 'thrown in a handler, it has its challenge')
+  t.strictSame(refusalOf(await app.inject({ url: '/', headers: bearer() })), { status: 403, code: 'AUTH_DENIED', challenge: undefined }, 'thrown in a handler')
 })
 
 t.test('an asynchronous proof is waited for', async (t) => {
