@@ -1,5 +1,6 @@
 /** Error handlers for the application's own `setErrorHandler`. The plugin never sets one. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnyReply, AnyRequest } from './any-server.js'
 import { challengeHeader, errorWord, isAuthError, retryAfterHeader, type AuthError } from './errors.js'
 
 /** What an application's errors may carry. */
@@ -10,8 +11,8 @@ interface RequestError extends Error {
   validation?: unknown
 }
 
-/** A handler for `app.setErrorHandler`. */
-export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
+/** A handler for `app.setErrorHandler`, of any server. */
+export type ErrorHandler = (error: unknown, request: AnyRequest, reply: AnyReply) => void
 
 const words: Readonly<Record<number, string>> = {
   400: 'bad_request',
@@ -35,22 +36,26 @@ const hidden = 'Something went wrong on our side'
  * `validation_error`; what was not expected is 500 `internal_error` with a message that tells nothing. Every error is logged.
  */
 export function causeflowErrorHandler (): ErrorHandler {
-  return (thrown, request, reply) => {
+  return handler((thrown, request, reply) => {
     const { error, status, word, message } = read(thrown, request)
     answer(error, status, reply)
     send(reply, 'application/json; charset=utf-8', { error: word, message })
-  }
+  })
 }
 
 /** Answers every error as `application/problem+json` (RFC 9457), with the code of an AuthError as `code`. Every error is logged. */
 export function problemErrorHandler (): ErrorHandler {
-  return (thrown, request, reply) => {
+  return handler((thrown, request, reply) => {
     const { error, status, word, message } = read(thrown, request)
     answer(error, status, reply)
     // Of no type of its own, a problem's title is its status in words (RFC 9457 §4.2.1).
     const problem = { type: 'about:blank', title: titleOf(word), status, detail: message, ...(isAuthError(error) ? { code: error.code } : {}) }
     send(reply, 'application/problem+json', problem)
-  }
+  })
+}
+
+function handler (handle: (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => void): ErrorHandler {
+  return handle as ErrorHandler
 }
 
 interface Reading { error: RequestError | AuthError, status: number, word: string, message: string }

@@ -1,5 +1,6 @@
 /** Guards: hooks that carry a rule. A route that recognises one enforces it in onRequest; any other decides where it runs. */
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { AnyReply, AnyRequest } from './any-server.js'
 import { decide, type Proof } from './decide.js'
 import { AuthError, configError } from './errors.js'
 import { contextOf, hooksBeforeHandler, hooksOf, routeConfigOf, type RouteContext } from './fastify-internals.js'
@@ -11,12 +12,6 @@ import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, stateOf, tenantFaul
 import { guardRules, labelOf, planRoute, type Plan } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import type { Principal } from './principal.js'
-
-/** A request of any server: HTTP/1, HTTPS or HTTP/2. */
-interface AnyRequest { readonly id: unknown, readonly raw: object, readonly headers: object, readonly log: object }
-
-/** A reply of any server. */
-interface AnyReply { readonly raw: object, readonly sent: boolean }
 
 /**
  * A hook that carries a rule: for a route's or a scope's onRequest, preParsing, preValidation or preHandler, for a list of @fastify/auth,

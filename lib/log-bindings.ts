@@ -1,5 +1,6 @@
 /** Whose request a log line is about: never an e-mail address, a name or a part of a credential. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnyReply, AnyRequest } from './any-server.js'
 import type { Principal } from './principal.js'
 
 /** What a log line says of a principal: the scheme, the tenant, and the subject, the key or the source, by its id. */
@@ -37,8 +38,10 @@ function shorten (value: string): string {
  * own 'request completed' included. In an earlier phase a signed request is not proved yet. It makes a child logger for each request that
  * has a principal.
  */
-export function bindPrincipalToLog (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  const { principal } = request
-  if (principal !== null && principal !== undefined) request.log = reply.log = request.log.child(principalBindings(principal))
+export function bindPrincipalToLog (request: AnyRequest, reply: AnyReply, done: () => void): void {
+  const { principal, log } = request as FastifyRequest
+  if (principal !== null && principal !== undefined) {
+    (request as FastifyRequest).log = (reply as FastifyReply).log = log.child(principalBindings(principal))
+  }
   done()
 }

@@ -284,12 +284,15 @@ const isName: Expectation = [isText, 'a non-empty string']
 const isCount: Expectation = [(value) => Number.isSafeInteger(value) && (value as number) > 0, 'a whole number, 1 or more']
 const isSeconds: Expectation = [(value) => isNumber(value) && value > 0 && value <= longestTimer, `seconds, more than 0 and ${longestTimer} at most`]
 
+/** What `register` itself reads. The plugin has no scope of its own, so these change nothing. */
+const registerOptions = new Set(['prefix', 'logLevel', 'logSerializers'])
+
 /** Rejects what an object should not have, what has the wrong form, and what is there and undefined. Throws AUTH_CONFIG_OPTION. */
 function check (at: string, value: unknown, expectations: Record<string, Expectation>): void {
   const where = at === '' ? 'causeflowAuth' : at
   if (!isObject(value) || Array.isArray(value)) throw bad(at, 'must be an object')
   for (const name of Object.keys(value)) {
-    if (Object.hasOwn(expectations, name)) continue
+    if (Object.hasOwn(expectations, name) || (at === '' && registerOptions.has(name))) continue
     const nearest = Object.keys(expectations).find((known) => isNear(name, known))
     throw configError('option', `${where} has no option '${name}'. ${nearest === undefined ? `It has ${Object.keys(expectations).join(', ')}` : `Did you mean '${nearest}'?`}`)
   }

@@ -6,6 +6,7 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
+import type { AnyRequest } from './any-server.js'
 import { canListRoutes, earlyRoutes, planEarly, requireEarlyPlan, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
@@ -64,7 +65,7 @@ export interface CauseflowAuth {
    * Decides a rule for a request, here and now, without touching the request. Rejects with an AuthError. A rule with a
    * signature is undecidable here: the body may have been read already.
    */
-  authenticate (request: FastifyRequest, rule: AuthRule): Promise<Principal | null>
+  authenticate (request: AnyRequest, rule: AuthRule): Promise<Principal | null>
   /** Every route that was registered after the plugin, with its rule in words. */
   routes (): RouteDescription[]
   /** The API keys of the configured store. */
@@ -434,7 +435,7 @@ function createApi (registration: Registration, records: readonly RouteRecord[])
     get jwt () { return ready('jwt') },
     get apiKey () { return ready('apiKey') },
     get webhook () { return ready('webhook') },
-    authenticate: (request, rule) => authenticateHere(rule, request, registration),
+    authenticate: (request, rule) => authenticateHere(rule, request as FastifyRequest, registration),
     routes: () => records.map((record) => ({
       method: record.options.method,
       url: urlOf(record),

@@ -1,6 +1,7 @@
 // The package as its users get it: built, packed, and unpacked beside what it names as its dependencies and nothing else.
 import t from 'tap'
 import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -62,23 +63,23 @@ t.test('every subpath can be imported and required, with the declared dependenci
   t.strictSame(await node('entries.cjs', ...entries), [])
 })
 
-t.test('@fastify/autoload loads a folder whose file re-exports the plugin, and does not encapsulate it', async (t) => {
-  t.strictSame(await node('autoload/app.js'), { decorated: true, route: true })
-})
-
-t.test('fastify-cli starts an application whose folders are loaded by @fastify/autoload, and its routes are guarded', async (t) => {
-  const cli = spawn(process.execPath, [join(repository, 'node_modules', 'fastify-cli', 'cli.js'), 'start', 'fastify-cli/app.js', '--port', '0', '--log-level', 'info'], { cwd: consumer })
-  t.teardown(() => cli.kill('SIGKILL'))
-  let log = ''
-  for await (const chunk of cli.stdout) {
-    log += String(chunk)
-    if (/listening at/.test(log)) break
-  }
-  const [, port] = /listening at http:\/\/[^:]+:(\d+)/.exec(log) ?? []
-  const ask = async (path: string): Promise<Response> => await fetch(`http://127.0.0.1:${port}${path}`)
-  t.equal((await ask('/incidents')).status, 401)
-  t.match(await (await ask('/rules')).json(), [{ method: 'GET', url: '/incidents', rule: 'token' }, {}, { method: 'GET', url: '/rules', rule: 'public' }])
-})
+for (const language of ['esm', 'commonjs']) {
+  t.test(`fastify-cli starts an application of its template (${language}) with options of its own, and its routes are guarded`, async (t) => {
+    const app = `fastify-cli/${language}/app.js`
+    const parameters = ['start', app, '--port', '0', '--log-level', 'info', '--', '--greeting', 'hi']
+    const cli = spawn(process.execPath, [join(repository, 'node_modules', 'fastify-cli', 'cli.js'), ...parameters], { cwd: consumer })
+    t.teardown(() => cli.kill('SIGKILL'))
+    let log = ''
+    for (const stream of [cli.stdout, cli.stderr]) stream.on('data', (chunk) => { log += String(chunk) })
+    const listening = /listening at http:\/\/[^:]+:(\d+)/
+    while (!listening.test(log) && cli.exitCode === null) await Promise.race([once(cli.stdout, 'data'), once(cli, 'exit')])
+    const [, port] = listening.exec(log) ?? []
+    t.ok(port, log)
+    const ask = async (path: string): Promise<Response> => await fetch(`http://127.0.0.1:${port}${path}`)
+    t.equal((await ask('/incidents')).status, 401)
+    t.match(await (await ask('/rules')).json(), { greeting: 'hi', routes: [{ method: 'GET', url: '/incidents', rule: 'token' }, {}, { method: 'GET', url: '/rules', rule: 'public' }] })
+  })
+}
 
 t.test('the oldest TypeScript that the documentation names is the oldest that is compiled with', async (t) => {
   const { version } = JSON.parse(readFileSync(join(repository, 'node_modules/typescript56/package.json'), 'utf8'))

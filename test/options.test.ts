@@ -163,7 +163,7 @@ const refused: ReadonlyArray<readonly [what: string, options: unknown, message: 
   // names
   ['options that are none', null, 'The options of causeflowAuth must be an object'],
   ['a list of options', [], 'The options of causeflowAuth must be an object'],
-  ['an unknown option', { prefix: '/v1' }, 'causeflowAuth has no option \'prefix\'. It has default, jwt, apiKey, webhook, tenant, clock'],
+  ['an unknown option', { greeting: 'hi' }, 'causeflowAuth has no option \'greeting\'. It has default, jwt, apiKey, webhook, tenant, clock'],
   ['an option in the plural', { webhooks: { secret: 's' } }, 'causeflowAuth has no option \'webhooks\'. Did you mean \'webhook\'?'],
   ['an option in another case', { apikey: { store } }, 'causeflowAuth has no option \'apikey\'. Did you mean \'apiKey\'?'],
   ['an option with a hyphen', { 'api-key': { store } }, 'causeflowAuth has no option \'api-key\'. Did you mean \'apiKey\'?'],
@@ -347,4 +347,11 @@ t.test('the caller\'s object is not changed, and may be changed afterwards', asy
   lists.apiKey.environments.push('test')
   lists.apiKey.sealingKeys.unshift('0'.repeat(64))
   t.strictSame([settings.jwt[0]?.algorithms, settings.jwt[0]?.audience, settings.jwt[0]?.authorizedParties, settings.apiKey?.environments, settings.apiKey?.sealingKeys], [['RS256'], ['a'], ['p'], ['live'], ['f'.repeat(64)]])
+})
+
+t.test('what register() itself reads is no option of the plugin, and passes', async (t) => {
+  const own = { prefix: '/v1', logLevel: 'warn', logSerializers: {}, jwt: { issuer } }
+  t.match(readOptions(own as never).jwt, [{ issuer }])
+  t.doesNotThrow(() => readOptions({ prefix: undefined } as never))
+  t.throws(() => readOptions({ jwt: { issuer, prefix: '/v1' } } as never), { code: 'AUTH_CONFIG_OPTION' })
 })

@@ -1,6 +1,6 @@
 /** Requests in the name of a principal, for tests of an application that uses the plugin. */
 import { randomUUID } from 'node:crypto'
-import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import { freezePrincipal, type ApiKeyPrincipal, type JwtPrincipal, type Principal, type WebhookPrincipal } from '../principal.js'
 import { addStandIns, standInHeader } from '../stand-in.js'
 
@@ -10,13 +10,16 @@ export type PartialPrincipal =
   | ({ scheme: 'apiKey' } & Partial<Omit<ApiKeyPrincipal, 'scheme' | 'proofs'>>)
   | ({ scheme: 'webhook' } & Partial<Omit<WebhookPrincipal, 'scheme' | 'proofs'>>)
 
+/** An application of any server. */
+interface Injectable { inject (options: InjectOptions): Promise<LightMyRequestResponse> }
+
 /**
  * Sends a request as this principal (several for a rule with `all`) without a credential. Verification alone is
  * skipped: the route's rule is decided as always, so roles, scopes, tenants and checks refuse as they would. A signed
  * route still needs a body. What is not given is made up: no tenant, no roles, no scopes; a token of the
  * issuer that the rule names first, a webhook of the name that it names first. Not under NODE_ENV=production.
  */
-export async function injectAs (app: FastifyInstance, principals: PartialPrincipal | readonly PartialPrincipal[], request: string | InjectOptions): Promise<LightMyRequestResponse> {
+export async function injectAs (app: Injectable, principals: PartialPrincipal | readonly PartialPrincipal[], request: string | InjectOptions): Promise<LightMyRequestResponse> {
   if (process.env.NODE_ENV === 'production') throw new Error('injectAs() skips verification and does not run under NODE_ENV=production')
   const id = randomUUID()
   const given = Array.isArray(principals) ? principals as readonly PartialPrincipal[] : [principals as PartialPrincipal]

@@ -1,12 +1,13 @@
 import Fastify from 'fastify'
-import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandler, preParsingHookHandler, preValidationHookHandler, onRequestHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, LightMyRequestResponse, preHandlerHookHandler, preParsingHookHandler, preValidationHookHandler, onRequestHookHandler } from 'fastify'
 import type { FastifyAuthFunction } from '@fastify/auth'
 import type * as Https from 'node:https'
 import type { Http2SecureServer, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { Type } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { describe, expect, test } from 'tstyche'
-import causeflowAuth, { PrincipalSchema, auth, causeflowErrorHandler, principalOf, problemErrorHandler, type ApiKeyPrincipal, type ApiKeys, type Guard, type JwtPrincipal, type Principal, type WebhookPrincipal } from '../../lib/index.js'
+import { injectAs } from '../../lib/testing/index.js'
+import causeflowAuth, { PrincipalSchema, apiKeyRoutes, auth, bindPrincipalToLog, causeflowErrorHandler, principalOf, problemErrorHandler, type ApiKeyPrincipal, type ApiKeys, type Guard, type JwtPrincipal, type Principal, type WebhookPrincipal } from '../../lib/index.js'
 
 declare const app: FastifyInstance
 declare const request: FastifyRequest
@@ -159,6 +160,28 @@ describe('the plugin', () => {
     http2.get('/', { config: { auth: auth.jwt() }, preHandler: http2.causeflowAuth.jwt }, async (request) => principalOf(request).scheme)
     expect(app.register).type.not.toBeCallableWith(causeflowAuth, { jwt: { isuer: 'https://acme.clerk.accounts.dev' } })
     expect(app.register).type.not.toBeCallableWith(causeflowAuth, { jwt: { issuer: 'https://a.example' }, apikey: {} })
+  })
+
+  test('has every helper on every server', () => {
+    const clear = Fastify({ http2: true })
+    clear.setErrorHandler(causeflowErrorHandler())
+    clear.setErrorHandler(problemErrorHandler())
+    clear.addHook('preValidation', bindPrincipalToLog)
+    clear.register(apiKeyRoutes, { prefix: '/api-keys', manage: auth.jwt() })
+    clear.post('/', { config: { auth: auth.jwt().check('itself', (_principal, request) => request.url === '/') } }, async (request) => [await clear.causeflowAuth.authenticate(request, auth.jwt()), principalOf(request).scheme, request.rawBody])
+    expect(injectAs(clear, { scheme: 'jwt' }, '/')).type.toBe<Promise<LightMyRequestResponse>>()
+    const http2 = Fastify({ http2: true, https: {} })
+    http2.setErrorHandler(causeflowErrorHandler())
+    http2.setErrorHandler(problemErrorHandler())
+    http2.addHook('preValidation', bindPrincipalToLog)
+    http2.register(apiKeyRoutes, { prefix: '/api-keys', manage: auth.jwt() })
+    http2.get('/', async (request) => await http2.causeflowAuth.authenticate(request, auth.jwt()))
+    expect(injectAs(http2, { scheme: 'jwt' }, '/')).type.toBe<Promise<LightMyRequestResponse>>()
+    const https = Fastify({ https: {} })
+    https.setErrorHandler(causeflowErrorHandler())
+    https.addHook('preValidation', bindPrincipalToLog)
+    https.get('/', async (request) => await https.causeflowAuth.authenticate(request, auth.jwt()))
+    expect(injectAs(https, { scheme: 'jwt' }, '/')).type.toBe<Promise<LightMyRequestResponse>>()
   })
 
   test('says what it decides', () => {

@@ -1,0 +1,6 @@
+import { auth } from 'fastify-causeflow-auth'
+
+export default async function incidents (fastify, options) {
+  fastify.get('/incidents', async () => [])
+  fastify.get('/rules', { config: { auth: auth.public() } }, async () => ({ greeting: options.greeting, routes: fastify.causeflowAuth.routes() }))
+}
