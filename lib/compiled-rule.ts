@@ -5,6 +5,7 @@
 import { configError } from './errors.js'
 import { describeRule, type NamedCheck, type RuleNode } from './rule.js'
 import { selector, type Selection } from './selection.js'
+import { isNear } from './spelling.js'
 import type { Scheme } from './principal.js'
 
 /** What a registration has to offer to its rules. */
@@ -61,7 +62,7 @@ export type Step =
     /** The parameter that is compared; null where the URL is known to have none, or `.anyTenant()` says so. */
     readonly param: string | null
     /**
-     * The configured parameter, where the known URL lacks it and nothing lifts the binding: it is compared as soon as the
+     * The configured parameter, where `param` is another or none and nothing lifts the binding: it is compared as soon as the
      * request itself has it. What is known of a URL is a copy, and what serves the request may be another.
      */
     readonly implicit: string | null
@@ -295,7 +296,8 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
         type: 'tenant',
         subject,
         param: leaf.anyTenant ? null : leaf.tenantParam ?? bound,
-        implicit: leaf.anyTenant || leaf.tenantParam !== null || bound !== null ? null : param,
+        // Also next to `.tenant('org')`: a URL that names the tenant twice serves one that is both.
+        implicit: leaf.anyTenant || param === (leaf.tenantParam ?? bound) ? null : param,
         // A webhook has a tenant only where its resolver names one, so none is required of it …
         required: required && !leaf.tenantOptional && !signed,
         // … except where nobody else could answer for the tenant in the URL.
@@ -315,7 +317,7 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     for (const check of node.checks) steps.push({ type: 'check', subject, check })
   }
   const schemes = leaves.map(({ kind }) => kind.scheme)
-  const compared = new Set([...before, ...after].flatMap((step) => step.type === 'tenant' ? step.param ?? step.implicit ?? [] : []))
+  const compared = new Set([...before, ...after].flatMap((step) => step.type === 'tenant' ? [step.param ?? [], step.implicit ?? []].flat() : []))
   return {
     kinds: leaves.reduce((bits, { kind }) => bits | kind.bit, 0),
     leaves: leaves.map(({ kind, names }) => ({ kind, names })),
@@ -328,10 +330,10 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
   }
 }
 
-/** `:tenant_id` where the tenant is in `:tenantId` would start, and be bound to nobody. */
+/** `:tenant_id`, `:tenantIdd` or `:tenant` where the tenant is in `:tenantId` would start, and be bound to nobody. */
 function refuseLookAlike (param: string, { label, params }: Place): void {
   const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '')
-  const alike = params?.find((name) => plain(name) === plain(param))
+  const alike = params?.find((name) => plain(name) === plain(param) || `${plain(name)}id` === plain(param) || isNear(name, param))
   if (alike !== undefined) throw configError('route', `${label}: :${alike} is not :${param}, so no tenant is compared with it. Write :${param} in the URL, or say .tenant('${alike}') or .anyTenant() of the rule`)
 }
 

@@ -214,17 +214,23 @@ function unmet (branch: Branch, steps: readonly Step[], index: number, evidence:
 
 function tenantFault (step: Extract<Step, { type: 'tenant' }>, principal: Principal, { params }: Presented): AuthError | null {
   const { tenantId, scheme } = principal
-  const param = step.param ?? (hasParam(params, step.implicit) ? step.implicit : null)
+  const implicit = hasParam(params, step.implicit) ? step.implicit : null
   if (tenantId === null) {
     if (step.required) return refusal('AUTH_TENANT_REQUIRED', 'tenant-absent', principal)
-    if (param === null || (scheme === 'webhook' && !step.alone)) return null
+    if ((step.param ?? implicit) === null || (scheme === 'webhook' && !step.alone)) return null
     return refusal('AUTH_TENANT_MISMATCH', 'tenant-absent', principal)
   }
+  return paramFault(step.param, principal, params) ?? paramFault(implicit, principal, params)
+}
+
+function paramFault (param: string | null, principal: Principal, params: unknown): AuthError | null {
   if (param === null) return null
   const asked = (params as Record<string, unknown> | null | undefined)?.[param]
+  if (asked === principal.tenantId && asked !== '') return null
+  // A guard may run after a schema has made a number of it.
+  if ((typeof asked === 'number' || typeof asked === 'bigint') && String(asked) === principal.tenantId) return null
   // An optional parameter may be absent: then nothing says whose route this is.
-  if (typeof asked !== 'string' || asked === '') return refusal('AUTH_TENANT_MISMATCH', 'tenant-parameter', principal)
-  return asked === tenantId ? null : refusal('AUTH_TENANT_MISMATCH', 'tenant-other', principal)
+  return refusal('AUTH_TENANT_MISMATCH', typeof asked === 'string' && asked !== '' ? 'tenant-other' : 'tenant-parameter', principal)
 }
 
 /** Whether a request has a parameter that the URL of its rule does not show: the URL is a copy, the request is what is served. */

@@ -8,7 +8,7 @@ import { Presentation } from './presentation.js'
 import { recordDecision } from './recheck.js'
 import { errorOf, report, settle } from './refusal.js'
 import { registrationOf, requireNode, type Registration } from './registration.js'
-import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, stateOf, tenantFault, type GuardCall } from './request-state.js'
+import { acceptGuard, kBody, kGuardCalls, kHandled, kProved, noteTenantParams, stateOf, tenantFault, type GuardCall } from './request-state.js'
 import { guardRules, labelOf, planRoute, type Plan } from './route.js'
 import { auth, type AuthRule } from './rule.js'
 import type { Principal } from './principal.js'
@@ -284,8 +284,12 @@ export function refuseMisplacedGuards (instance: FastifyInstance): void {
 
 /** Decides a rule for `authenticate()`: its promise is watched as a guard's is. */
 export function authenticateHere (rule: AuthRule, request: FastifyRequest, registration: Registration): Promise<Principal | null> {
-  const deciding = decideHere(rule, request, registration).then(({ principal }) => principal)
-  if (!isRequest(request)) return deciding
+  // At once: nothing would watch the promise.
+  if (!isRequest(request)) throw configError('rule', 'authenticate() was called with something that is no request of Fastify. Write await authenticate(request, rule)')
+  const deciding = decideHere(rule, request, registration).then((proof) => {
+    noteTenantParams(request, proof)
+    return proof.principal
+  })
   guardsExist = true
   const call: GuardCall = { guard: null, settled: false, passed: false, awaited: false }
   note(request, call)

@@ -9,8 +9,8 @@ export const guardRules = new WeakMap<object, AuthRule>()
 /** The hooks of a route in which a guard states the rule of the route. */
 export const guardHooks = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
 
-/** How many containers deep a rule is looked for: `{ config: { guards: [rule] } }` is three. */
-const maxDepth = 3
+/** How many containers deep a rule is looked for: in `{ config: { guards: [rule] } }` it is three deep. */
+const maxDepth = 5
 
 /**
  * Rejects a route with a rule or a guard where nothing reads it: under another name, next to the config, in a list or an object. The
@@ -20,18 +20,18 @@ const maxDepth = 3
 export function refuseMisplaced (label: string, options: object, stated: AuthRule | null): void {
   for (const [key, value] of entriesOf(options)) {
     const letters = lettersOf(key)
-    // An `auth: 'basic'` or `auth: true` may be another plugin's; undefined, and what may turn out to be a rule, is more likely a slip.
-    const isDoubtful = value === undefined || value === null || typeof value === 'function' || (!isRuleLike(value) && typeof (value as { then?: unknown }).then === 'function')
-    if (letters === 'rawbody' || (letters === 'auth' && isDoubtful && stated === null)) throw configError('route', `${label}: ${String(key)} is not read. Write config: { ${letters === 'auth' ? 'auth: …' : 'rawBody: true'} }`)
+    // `auth: 'jwt'` is how other frameworks state it. `auth: false` opens nothing that was meant to be shut, and a rule is found below.
+    const isMisplaced = letters === 'auth' && stated === null && value !== false && !isRuleLike(value) && !holdsRule(value)
+    if (letters === 'rawbody' || isMisplaced) throw configError('route', `${label}: ${String(key)} is not read. Write config: { ${letters === 'auth' ? 'auth: …' : 'rawBody: true'} }`)
   }
   const where = findIn(options, '', stated, maxDepth, new Set())
   if (where !== null) throw configError('route', `${label}: the ${where.what} in ${where.path} is not read. Write config: { auth: … }${where.what === 'guard' ? ', or put the guard in preHandler' : ''}`)
   refuseMistypedHooks(label, options)
 }
 
-/** Names that nearly say `preHandler`; the first was its name in Fastify 1. */
-const hookLike: Readonly<Record<string, typeof guardHooks[number]>> = { beforeHandler: 'preHandler', preHandle: 'preHandler' }
 const routeHooks = new Set<PropertyKey>([...guardHooks, 'preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'])
+/** Names under which Fastify has no hooks and other frameworks have. */
+const hookLike = /^(?:pre|on|before)[-_a-z]+$|^(?:middleware|guard|hook|use|before|auth|authenticate|authorize)s?$/i
 
 /** A function under a name that Fastify does not read may be a guard inside another function: `preHandlers: app.auth([guard])`. */
 function refuseMistypedHooks (label: string, options: object): void {
@@ -40,19 +40,28 @@ function refuseMistypedHooks (label: string, options: object): void {
     if (typeof holder !== 'object' || holder === null) continue
     for (const [key, value] of entriesOf(holder)) {
       if (typeof key !== 'string' || (path === '' && routeHooks.has(key)) || !holdsFunction(value)) continue
-      const meant = guardHooks.find((name) => isNear(key, name)) ?? hookLike[key]
+      const meant = guardHooks.find((name) => isNear(key, name)) ?? (path === '' && hookLike.test(key) ? 'preHandler' : undefined)
       if (meant !== undefined) throw configError('route', `${label}: ${path}${key} is not a hook of a route, and its functions never run. Write ${meant}${path === '' ? '' : ' next to config'}`)
     }
   }
 }
 
 function holdsFunction (value: unknown): boolean {
-  return typeof value === 'function' || (Array.isArray(value) && value.flat(2).some((entry) => typeof entry === 'function'))
+  if (typeof value === 'function') return true
+  const entries: unknown[] = Array.isArray(value) ? value.flat(2) : isContainer(value) ? Object.values(value) : []
+  return entries.some((entry) => typeof entry === 'function')
 }
 
 /** A name without case and punctuation, and without the s of a plural: what a typo leaves of it. */
 export function lettersOf (key: PropertyKey): string {
   return String(key).toLowerCase().replace(/[^a-z]/g, '').replace(/s$/, '')
+}
+
+/** Prototypes that hold nothing of the application's. */
+const builtIn = new Set<object>([Object.prototype, Array.prototype, Set.prototype, Map.prototype])
+
+function holdsRule (value: unknown): boolean {
+  return isContainer(value) && findIn(value, '', null, maxDepth, new Set()) !== null
 }
 
 interface Found { readonly what: 'rule' | 'guard', readonly path: string }
@@ -94,16 +103,20 @@ export function kindOf (value: unknown, stated: AuthRule | null): Found['what'] 
   return rule === undefined || rule === stated ? null : 'guard'
 }
 
-/** Lists and plain objects. Buffers, streams, servers and other instances of a class are not walked through. */
+/** Lists, sets, maps and plain objects. Buffers, streams, servers and other instances of a class are not walked through. */
 function isContainer (value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const { constructor } = value as { constructor?: unknown }
-  return Array.isArray(value) || constructor === undefined || (typeof constructor === 'function' && constructor.name === 'Object')
+  return Array.isArray(value) || value instanceof Set || value instanceof Map || constructor === undefined || (typeof constructor === 'function' && constructor.name === 'Object')
 }
 
 /** What a holder has, inherited names and symbols included. A getter is called, as Fastify's copy of the options calls it. */
 function * entriesOf (holder: object): Generator<[PropertyKey, unknown]> {
-  for (let level: object | null = holder; level !== null && level !== Object.prototype && level !== Array.prototype; level = Object.getPrototypeOf(level) as object | null) {
+  if (holder instanceof Set || holder instanceof Map) {
+    let index = 0
+    for (const value of holder.values()) yield [index++, value]
+  }
+  for (let level: object | null = holder; level !== null && !builtIn.has(level); level = Object.getPrototypeOf(level) as object | null) {
     for (const key of Reflect.ownKeys(level)) {
       let value: unknown
       try {

@@ -149,6 +149,18 @@ export function readOptions (options: CauseflowAuthOptions): Settings {
   }
 }
 
+/**
+ * Rejects options that cannot be read: a promise, or an object whose options are inherited, of which every copy loses them. A child
+ * registration needs an option of its own: without one its options are a name that was mistyped. Throws AUTH_CONFIG_OPTION.
+ */
+export function requireOptions (options: object, isChild: boolean): void {
+  if (typeof (options as { then?: unknown }).then === 'function') throw bad('', 'are a promise. Await it')
+  for (const name in options) if (!Object.hasOwn(options, name)) throw bad('', `inherit '${name}', and copies lose it. Write them in a plain object`)
+  const { prototype } = options.constructor as { prototype?: object } ?? {}
+  if (prototype !== undefined && prototype !== Object.prototype && Object.getOwnPropertyNames(prototype).length > 1) throw bad('', 'are an instance of a class. Write a plain object')
+  if (isChild && !Object.keys(options).some((name) => !registerOptions.has(name))) throw configError('option', 'causeflowAuth is registered in a child scope without options, where it would change nothing: is their name mistyped? Name at least one, or leave this registration out')
+}
+
 function readTenant (tenant: CauseflowAuthOptions['tenant']): Settings['tenant'] {
   if (tenant === false) return null
   if (tenant !== undefined) check('tenant', tenant, { param: [(value) => isText(value) && !/[:/]/.test(value), 'the name of a URL parameter, without its colon'], required: isBoolean })

@@ -16,6 +16,8 @@ import { guardNotFoundHandlers, planNotFound, type NotFoundRecord } from './not-
 import type { Principal } from './principal.js'
 import { mayTakeBody, recheckDecisions, wasNotRechecked } from './recheck.js'
 import { challenge, refuse, reject } from './refusal.js'
+import { requireOptions } from './options.js'
+import { refuseUnread, type Registered } from './register-options.js'
 import { createRegistration, keepRegistration, registrationOf, type Registration } from './registration.js'
 import { decideRequest, type Done } from './request-decision.js'
 import { kBody, kProved, stateOf } from './request-state.js'
@@ -80,6 +82,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     throw configError('registration', 'causeflowAuth is registered twice in one scope. Give all options to one registration, or register again in a child scope')
   }
   const parent = registrationOf(fastify)
+  requireOptions(options, parent !== null)
   const early = parent === null ? earlyRoutes(fastify) : []
   const registration = await createRegistration(options, parent, (algorithms) => registerSignatureCheck(fastify, algorithms))
   const records: RouteRecord[] = []
@@ -104,24 +107,31 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
-    const inValidation = [route.preValidation ?? []].flat()
-    if (mayTakeBody(route.method) && !inValidation.includes(recheckDecisions)) route.preValidation = [recheckDecisions, ...inValidation]
-    if (record.options.config?.rawBody === true) route.preValidation = [restoreContentType, ...[route.preValidation ?? []].flat()]
+    if (mayTakeBody(route.method)) addFirst(route, recheckDecisions)
+    if (record.options.config?.rawBody === true) addFirst(route, restoreContentType)
     addLabels(this, registration, record.declared)
   })
 
-  if (parent === null) guardNotFoundHandlers(fastify, (record) => { notFound.push(record) })
+  const registered: Registered[] = []
+  if (parent === null) {
+    guardNotFoundHandlers(fastify, (record) => { notFound.push(record) })
+    fastify.addHook('onRegister', (instance, options) => { registered.push({ instance, options }) })
+  }
 
   fastify.addHook('onReady', async function () {
     refuseLateSockets(fastify)
     requireFirst()
     refuseMisplacedGuards(fastify)
     for (const record of records) compileRecord(record)
+    for (const one of registered) refuseUnread(one, records.map((record) => ({ instance: record.instance, stated: statedBy(record) })))
     checkNotFoundHandlers(fastify)
     for (const record of notFound) record.plan = planNotFound(record)
     planEarlyRoutes()
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
+    }
+    if (records.length + notFound.length + early.length === 0) {
+      fastify.log.warn('causeflowAuth guards no route: the scope that it is registered in has none. If routes stand beside or above it, wrap the plugin that registers it with fastify-plugin')
     }
     if (early.length > 0) {
       fastify.log.warn({ routes: early }, `Routes were registered before causeflowAuth had loaded: ${early.join(', ')}. They are guarded all the same, by the rule in their config or the default: a rule next to the config is not seen. Write await app.register(causeflowAuth) before them; the order is @fastify/cors, causeflowAuth, then everything with routes`)
@@ -215,7 +225,9 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
   function planEarlyRoutes (): void {
     const early = [...routeContextsOf(fastify) ?? [], ...notFoundContextsOf(fastify).map(knownContext).filter((context) => context !== null)]
     for (const context of early) {
-      if (kRoute in context.config) continue
+      const known = context.config[kRoute] as RouteRecord | NotFoundRecord | undefined
+      // A config that is copied from another route brings that route's record along.
+      if (known !== undefined && known.instance === context.server) continue
       const closest = registrationOf(context.server)
       if (closest === null && nodeOf(context.config.auth) !== null) {
         const where = context.config.url === undefined ? 'A not-found handler' : labelOf(context.config.method as string | string[], context.config.url as string)
@@ -332,6 +344,14 @@ function compileRecord (record: RouteRecord): void {
   record.plan = plan
 }
 
+/** Adds a preValidation hook before all others, in the route's own list: Fastify reads it when the app gets ready, and it may be filled until then. */
+function addFirst (route: RouteOptions, hook: typeof recheckDecisions): void {
+  const hooks = route.preValidation as Array<typeof hook> | typeof hook | undefined
+  if (Array.isArray(hooks) && hooks.includes(hook)) return
+  if (Array.isArray(hooks) && Object.isExtensible(hooks)) hooks.unshift(hook)
+  else route.preValidation = [hook, ...[hooks ?? []].flat()]
+}
+
 /** A hook for routes that keep the raw body: a GET may have one, and no parser has come by to take the label off. */
 function restoreContentType (request: FastifyRequest, _reply: FastifyReply, done: Done): void {
   stateOf(request)[kBody]?.relabelled.restore()
@@ -372,19 +392,24 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
       if (context !== null) guardNotFound(notFoundContextOf(context))
     }
     const state = stateOf(request)
-    if (!state[kProved]) {
-      const { plan } = record
-      throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
-    }
+    const proved = state[kProved]
+    const { plan } = record
+    if (!proved) throw refuse(plan === null ? new AuthError('AUTH_RULE_UNDECIDABLE', 'not-compiled') : undecided(request, plan), request, reply, plan)
+    if (proved !== plan && plan !== null && hasLostRule(proved, plan, record)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, plan)
     const fault = beginHandler(request)
-    if (fault !== null) throw refuse(fault, request, reply, record.plan)
+    if (fault !== null) throw refuse(fault, request, reply, plan)
     // An application may have given a body to a method that has none by itself, GET for example.
-    if (wasNotRechecked(request) && (mayTakeBody(record.options.method) || request.body !== undefined)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, record.plan)
+    if (wasNotRechecked(request) && (mayTakeBody(record.options.method) || request.body !== undefined)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, plan)
     if (!state[kBody]?.signature) return handler.call(this, request, reply)
     return startHandler(request, reply, () => handler.call(this, request, reply))
   }
   wrapped.set(own, record)
   return own
+}
+
+/** Whether a handler is reached by a route that states no rule, where its own route does: a function of another onRoute hook calls it. */
+function hasLostRule (proved: Plan, plan: Plan, { seen: { stated } }: RouteRecord): boolean {
+  return proved.isDefault && proved.authRule !== plan.authRule && stated !== null && !takesAnyone(nodeOf(stated) as RuleNode)
 }
 
 function labelsOf ({ labels }: Registration, declared: ReadonlySet<string>): string[] {

@@ -71,17 +71,21 @@ export function reject (done: (error: Error) => void, refusal: AuthError): void 
  * Calls `done` where nobody catches what it throws, in a promise or in a parser. What is thrown by the rest of the request becomes its
  * error; a rejection stays a rejection. Never throws: if the second try fails as well, the connection is closed.
  */
-export function settle (done: (error?: Error) => void, refusal: Error | null, reply: FastifyReply): void {
+export function settle (done: (error?: Error) => unknown, refusal: Error | null, reply: FastifyReply): void {
   try {
-    if (refusal === null) done()
-    else done(refusal)
+    ignoreRejection(refusal === null ? done() : done(refusal))
   } catch (thrown) {
     try {
-      done(refusal ?? errorOf(thrown))
+      ignoreRejection(done(refusal ?? errorOf(thrown)))
     } catch {
       destroy(reply)
     }
   }
+}
+
+/** A callback of the application may be an async function, and nobody waits for its promise: unhandled, it would end the process. */
+function ignoreRejection (returned: unknown): void {
+  if (returned instanceof Promise) returned.catch(() => {})
 }
 
 function destroy (reply: FastifyReply): void {

@@ -14,7 +14,7 @@ export const kBody = Symbol('causeflow-auth.body')
 export const kGuardCalls = Symbol('causeflow-auth.guard-calls')
 export const kHandled = Symbol('causeflow-auth.handled')
 export const kDecisions = Symbol('causeflow-auth.decisions')
-export const kTenantParams = Symbol('causeflow-auth.tenant-params')
+export const kCompared = Symbol('causeflow-auth.compared')
 
 /**
  * What the plugin adds to a request. The symbols are no decorators: they come when they are needed, which costs less than a place in every
@@ -33,8 +33,8 @@ export interface RequestState {
   [kHandled]: object | null
   /** The decisions that were made while the body was still to come. */
   [kDecisions]: readonly Decision[] | null
-  /** The parameters that were compared with the tenant. */
-  [kTenantParams]: readonly string[] | null
+  /** The proofs whose tenants were compared with parameters. */
+  [kCompared]: readonly Proof[] | null
 }
 
 /** One call of a guard. */
@@ -82,7 +82,7 @@ export function accept (request: FastifyRequest, plan: Plan, proof: Proof): void
   state.principal = principal
   if (proofs !== null) state[kProofs] = proofs
   state[kProved] = plan
-  noteTenantParams(state, proof)
+  noteTenantParams(request, proof)
 }
 
 /** Adds what a guard has proved: its principal fills only an empty `request.principal`. Throws AUTH_TENANT_MISMATCH. */
@@ -92,32 +92,34 @@ export function acceptGuard (request: FastifyRequest, proof: Proof, comparesTena
   const { principal, proofs } = joinProofs(provedSoFar(state), proof, comparesTenants)
   state.principal = principal
   state[kProofs] = proofs ?? [principal ?? proof.principal]
-  noteTenantParams(state, proof)
+  noteTenantParams(request, proof)
 }
 
-function noteTenantParams (state: RequestState, { tenantParams }: Proof): void {
-  if (tenantParams === null) return
-  const known = state[kTenantParams]
-  state[kTenantParams] = known && known !== tenantParams ? [...new Set([...known, ...tenantParams])] : tenantParams
+/** Notes a proof whose tenant was compared with parameters. */
+export function noteTenantParams (request: FastifyRequest, proof: Proof): void {
+  if (proof.tenantParams === null) return
+  const state = stateOf(request)
+  const known = state[kCompared]
+  state[kCompared] = known ? [...known, proof] : [proof]
 }
 
 /**
- * Compares the tenant with the parameters once more, as the handler will read them: a schema may have changed them after the decision
- * (`'07'` to 7, a default, another case). Null where they are still those of the tenant.
+ * Compares tenants with the parameters once more, as the handler will read them: a schema or a hook may have changed them after the
+ * decision (`'07'` to 7, a default, another case). Null where they are still those of the tenant, or are gone.
  */
 export function tenantFault (request: FastifyRequest): AuthError | null {
-  const state = stateOf(request)
-  const names = state[kTenantParams]
-  if (!names) return null
-  const { principal } = state
-  const tenantId = principal?.tenantId ?? state[kProofs]?.find((proof) => proof.tenantId !== null)?.tenantId ?? null
+  const compared = stateOf(request)[kCompared]
   const params = request.params as Readonly<Record<string, unknown>> | null | undefined
-  if (principal === null || tenantId === null || typeof params !== 'object' || params === null) return null
-  for (const name of names) {
-    const served = params[name]
-    if (served === tenantId || served === undefined) continue
-    if (typeof served === 'number' && String(served) === tenantId) continue
-    return new AuthError('AUTH_TENANT_MISMATCH', 'tenant-other', { schemes: [principal.scheme], principal })
+  if (!compared || typeof params !== 'object' || params === null) return null
+  for (const { principal, proofs, tenantParams } of compared) {
+    if (principal === null || tenantParams === null) continue
+    const tenantId = principal.tenantId ?? proofs?.find((proof) => proof.tenantId !== null)?.tenantId ?? null
+    for (const name of tenantParams) {
+      const served = params[name]
+      if (served === undefined || served === tenantId) continue
+      if (tenantId !== null && (typeof served === 'number' || typeof served === 'bigint') && String(served) === tenantId) continue
+      return new AuthError('AUTH_TENANT_MISMATCH', 'tenant-other', { schemes: [principal.scheme], principal })
+    }
   }
   return null
 }

@@ -20,6 +20,8 @@ export interface Plan {
   readonly registration: Registration
   readonly rule: CompiledRule
   readonly authRule: AuthRule
+  /** Whether the route states no rule, so that this is the default. */
+  readonly isDefault: boolean
   /** `POST /v1/webhooks/:tenantId/:provider`; a delivery's memory is kept apart by it. */
   readonly label: string
   readonly signed: boolean
@@ -157,7 +159,7 @@ export function planRoute (registration: Registration, { method, url, stated, ra
   const signed = rule.webhookKinds.length > 0
   const bodyless = [method].flat().filter((one) => ['GET', 'HEAD', 'TRACE'].includes(one.toUpperCase()))
   if (signed && bodyless.length > 0) throw configError('route', `${label}: a signature is over a body, and ${bodyless.join(' and ')} requests have none. Sign POST, PUT, PATCH or DELETE, or take auth.webhook() off`)
-  return { registration, rule, authRule, label, signed, rawBody, declared }
+  return { registration, rule, authRule, isDefault: stated === null, label, signed, rawBody, declared }
 }
 
 /** A method and URL for people. */

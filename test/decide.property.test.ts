@@ -291,16 +291,17 @@ function bound (way: Way, above: string | null, optionalAbove: boolean): Array<{
 
 function tenantFault ({ scheme, tenantId }: Seen, binding: string | null, tenantOptional: boolean, webhooksAlone: boolean, tenant: NonNullable<World['tenant']>, url: string, params: Record<string, string>): string | null {
   // A route whose URL has :tenantId is bound, and so is a request that has the parameter all the same; .tenant(param) binds to
-  // another parameter, .anyTenant() lifts the binding.
-  const param = binding === anyTenant ? null : binding ?? (url.includes(`:${tenant.param}`) || tenant.param in params ? tenant.param : null)
+  // another parameter as well (then an optional :tenantId may be absent), .anyTenant() lifts the binding.
+  const named = (binding === null && url.includes(`:${tenant.param}`)) || tenant.param in params ? [tenant.param] : []
+  const bound = binding === anyTenant ? [] : [...new Set([...binding === null ? [] : [binding], ...named])]
   if (tenantId === null) {
     // AUTH_TENANT_REQUIRED is for tokens without a tenant; .tenantOptional() never lifts the binding.
     if (scheme === 'jwt' && tenant.required && !tenantOptional) return 'AUTH_TENANT_REQUIRED'
     // A webhook has a tenant only if its resolver named one; a rule of webhooks alone on a bound URL needs that.
-    return param !== null && (scheme !== 'webhook' || webhooksAlone) ? 'AUTH_TENANT_MISMATCH' : null
+    return bound.length > 0 && (scheme !== 'webhook' || webhooksAlone) ? 'AUTH_TENANT_MISMATCH' : null
   }
   // Every proved principal that has a tenant must have that one; an absent or empty parameter refuses.
-  return param === null || params[param] === tenantId ? null : 'AUTH_TENANT_MISMATCH'
+  return bound.every((param) => params[param] === tenantId) ? null : 'AUTH_TENANT_MISMATCH'
 }
 
 function ownConditions (way: Way, request: Request, stage: 'before' | 'after'): string | null {

@@ -504,7 +504,8 @@ t.test('tenants: a request that has the configured parameter is bound, though th
   for (const none of [{}, null, undefined, Object.create(params) as Record<string, unknown>]) t.ok(await principalOf(auth.jwt(), { jwt, params: none as never }))
   t.ok(await principalOf(auth.jwt().anyTenant(), { jwt, params }))
   t.ok(await principalOf(auth.jwt(), { jwt, params }, { tenant: null }))
-  t.ok(await principalOf(auth.jwt().tenant('org'), { jwt, params: { ...params, org: 'ten_1' } }, { url: '/:org' }), '.tenant() replaces the configured parameter')
+  t.equal(await codeOf(auth.jwt().tenant('org'), { jwt, params: { ...params, org: 'ten_1' } }, { url: '/:org' }), 'AUTH_TENANT_MISMATCH', '.tenant() adds a parameter')
+  t.ok(await principalOf(auth.jwt().tenant('org'), { jwt, params: { tenantId: 'ten_1', org: 'ten_1' } }, { url: '/:org' }))
 })
 
 t.test('tenants: a token without a tenant is refused unless tenants are optional, and on a bound URL always', async (t) => {
@@ -523,7 +524,9 @@ t.test('tenants: a token without a tenant is refused unless tenants are optional
 
 t.test('tenants: .tenant(param) binds to another parameter, and to no prototype\'s', async (t) => {
   const at = { url: '/:tenantId/:org' }
-  t.ok(await principalOf(auth.jwt().tenant('org'), { jwt: token(), params: { tenantId: 'ten_2', org: 'ten_1' } }, at))
+  t.ok(await principalOf(auth.jwt().tenant('org'), { jwt: token(), params: { tenantId: 'ten_1', org: 'ten_1' } }, at))
+  t.ok(await principalOf(auth.jwt().tenant('org'), { jwt: token(), params: { org: 'ten_1' } }, { url: '/:org' }))
+  t.equal(await codeOf(auth.jwt().tenant('org'), { jwt: token(), params: { tenantId: 'ten_2', org: 'ten_1' } }, at), 'AUTH_TENANT_MISMATCH', 'a URL that names two tenants')
   t.equal(await codeOf(auth.jwt().tenant('org'), { jwt: token(), params: { tenantId: 'ten_1', org: 'ten_2' } }, at), 'AUTH_TENANT_MISMATCH')
   t.equal(await codeOf(auth.jwt(), { jwt: token(), params: { toString: 'ten_2' } }, { url: '/:toString', tenant: { param: 'toString', required: true } }), 'AUTH_TENANT_MISMATCH')
 })

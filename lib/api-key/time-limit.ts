@@ -45,7 +45,9 @@ export async function askStore<T> (call: () => T | PromiseLike<T>, seconds: numb
 
 /** The refusal for a store that failed with this cause: a 503, for nothing is known of the key. */
 export function storeUnavailable (cause: unknown): AuthError {
-  // It says already what is wrong with what the store returned.
-  if (cause instanceof AuthError && cause.code === 'AUTH_STORE_UNAVAILABLE') return cause
+  try {
+    // It says already what is wrong with what the store returned.
+    if (cause instanceof AuthError && cause.code === 'AUTH_STORE_UNAVAILABLE') return cause
+  } catch { /* A revoked proxy, which throws when it is looked at. */ }
   return new AuthError('AUTH_STORE_UNAVAILABLE', 'unreachable', { cause })
 }

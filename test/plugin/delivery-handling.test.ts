@@ -267,7 +267,7 @@ t.test('a handler behind two registrations of the plugin runs once', async (t) =
   const app = await createApp(t, webhook(createStore()))
   let runs = 0
   await app.register(async (child) => {
-    await child.register(causeflowAuth, {})
+    await child.register(causeflowAuth, { default: auth.deny() })
     child.post('/hook', { config }, async () => { runs++; return {} })
   })
   for (const status of [200, 409]) t.equal((await app.inject({ method: 'POST', url: '/hook', payload: body, headers: signed(body) })).statusCode, status)

@@ -137,3 +137,51 @@ t.test('whatever the application answers after its time limit is dropped: a reje
     t.strictSame(faults, [], name)
   }
 })
+
+t.test('authenticate() without a request of Fastify rejects the request, awaited or not', async (t) => {
+  const faults = watchProcess(t)
+  const calls: Record<string, (app: Awaited<ReturnType<typeof createApp>>, request: object) => unknown> = {
+    'arguments exchanged': (app, request) => app.causeflowAuth.authenticate(auth.jwt() as never, request as never),
+    'the raw request': (app, request) => app.causeflowAuth.authenticate((request as { raw: never }).raw, auth.jwt()),
+    'a copy': (app, request) => app.causeflowAuth.authenticate({ ...request } as never, auth.jwt())
+  }
+  for (const [title, call] of Object.entries(calls)) {
+    const app = await createApp(t, { auth: { default: auth.public() } })
+    app.addHook('preHandler', async (request) => { void call(app, request) })
+    let reached = 0
+    app.get('/', async () => { reached++; return 'in' })
+    t.match(refusalOf(await app.inject('/')), { status: 500, code: 'AUTH_CONFIG_RULE' }, title)
+    await turns()
+    t.equal(reached, 0)
+  }
+  t.strictSame(faults, [])
+})
+
+t.test('a callback of a guard that is an async function and throws does not end the process', async (t) => {
+  const faults = watchProcess(t)
+  const app = await createApp(t, { auth: { default: auth.public() } })
+  app.addHook('preHandler', async (request, reply) => {
+    app.causeflowAuth.jwt(request, reply, (async (error?: Error) => { if (error) throw error }) as never)
+    await turns()
+  })
+  app.get('/', async () => 'in')
+  await app.inject('/')
+  await turns()
+  t.strictSame(faults, [])
+})
+
+t.test('a store that rejects with a revoked proxy is 503 and does not end the process', async (t) => {
+  const faults = watchProcess(t)
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const { key: plaintextKey } = createApiKey()
+  for (const fail of [async () => await Promise.reject(proxy), () => { throw proxy }]) { // eslint-disable-line prefer-promise-reject-errors, no-throw-literal -- the attack
+    const store = new MemoryApiKeyStore()
+    store.findByDigest = fail as never
+    const app = await createApp(t, { auth: { apiKey: { store } } })
+    app.get('/', { config: { auth: auth.apiKey() } }, async () => 'in')
+    t.match(refusalOf(await app.inject({ url: '/', headers: { 'x-api-key': plaintextKey } })), { status: 503, code: 'AUTH_STORE_UNAVAILABLE' })
+    await turns()
+  }
+  t.strictSame(faults, [])
+})

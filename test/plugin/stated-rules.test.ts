@@ -1,7 +1,7 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { auth, causeflowAuth, type AuthRule } from '../../lib/index.js'
-import { authOptions, bearer, createApp, refusalOf, refusals, signed } from '../fixtures/app.js'
+import { authOptions, bearer, createApp, createLog, refusalOf, refusals, signed } from '../fixtures/app.js'
 
 const handler = async (): Promise<object> => ({ reached: true })
 
@@ -95,6 +95,25 @@ const slips: Array<[title: string, build: (app: FastifyInstance) => unknown, mes
   ['a function under onrequest, next to a rule', (app) => app.get('/x', { config: { auth: auth.jwt() }, onrequest: async () => {} } as object, handler), /onrequest is not a hook of a route.* Write onRequest$/],
   ['a function in config.preHandler', (app) => app.get('/x', { config: { preHandler: async () => {} } } as object, handler), /config\.preHandler is not a hook of a route.* Write preHandler next to config/],
   ['a function under preValidatoin', (app) => app.get('/x', { preValidatoin: async () => {} } as object, handler), /Write preValidation$/],
+  ['a function under middleware', (app) => app.get('/x', { middleware: async () => {} } as object, handler), /middleware is not a hook of a route/],
+  ['a function in hooks.preHandler', (app) => app.get('/x', { hooks: { preHandler: async () => {} } } as object, handler), /hooks is not a hook of a route/],
+  ['a function under preValidate', (app) => app.get('/x', { preValidate: [async () => {}] } as object, handler), /preValidate is not a hook of a route/],
+  ["auth: 'jwt' next to the config", (app) => app.get('/x', { auth: 'jwt' } as object, handler), /GET \/x: auth is not read\. Write config: \{ auth: … \}/],
+  ['auth: true', (app) => app.get('/x', { auth: true } as object, handler), /auth is not read/],
+  ['auth: { strategy }', (app) => app.get('/x', { auth: { strategy: 'jwt' } } as object, handler), /auth is not read/],
+  ['a function in auth: []', (app) => app.get('/x', { auth: [async () => {}] } as object, handler), /auth is not read/],
+  ['a rule in a Set', (app) => app.get('/x', { config: { guards: new Set([auth.jwt()]) } } as object, handler), /the rule in config\.guards\[0\] is not read/],
+  ['a rule in a Map', (app) => app.get('/x', { config: { security: new Map([['a', auth.jwt()]]) } } as object, handler), /the rule in config\.security\[0\] is not read/],
+  ['a rule five levels deep', (app) => app.get('/x', { schema: { security: [{ bearer: [auth.jwt()] }] } } as object, handler), /the rule in schema\.security\[0\]\.bearer\[0\] is not read/],
+  ['a guard in the options of register()', async (app) => await app.register(async (scope) => { scope.get('/x', handler) }, { prefix: '/v1', preHandler: app.causeflowAuth.jwt } as object), /register\(\) with the prefix '\/v1': the guard in its option preHandler is read by no route/],
+  ['a list of guards in the options of register()', async (app) => await app.register(async (scope) => { scope.get('/x', handler) }, { onRequest: [app.causeflowAuth.jwt] } as object), /the guard in its option onRequest is read by no route/],
+  ['a rule in the options of register()', async (app) => await app.register(async (scope) => { scope.get('/x', handler) }, { config: { auth: auth.jwt() } } as object), /the rule in its option config\.auth is read by no route/],
+  ['a child registration without options', async (app) => await app.register(async (scope) => { await scope.register(causeflowAuth, (rules as { typo?: object }).typo as object); scope.get('/x', handler) }), /registered in a child scope without options/, 'AUTH_CONFIG_OPTION'],
+  ['a child registration with a promise', async (app) => await app.register(async (scope) => { await scope.register(causeflowAuth, Promise.resolve({ default: auth.jwt() }) as object); scope.get('/x', handler) }), /The options of causeflowAuth are a promise\. Await it/, 'AUTH_CONFIG_OPTION'],
+  ['a child registration with inherited options', async (app) => await app.register(async (scope) => { await scope.register(causeflowAuth, Object.create({ default: auth.jwt() }) as object); scope.get('/x', handler) }), /inherit 'default', and copies lose it/, 'AUTH_CONFIG_OPTION'],
+  ['a child registration with an instance of a class', async (app) => await app.register(async (scope) => { await scope.register(causeflowAuth, new (class { get default (): AuthRule { return auth.jwt() } })() as object); scope.get('/x', handler) }), /are an instance of a class/, 'AUTH_CONFIG_OPTION'],
+  ['a parameter that is nearly the tenant\'s', (app) => app.get('/:tenantIdd', { config: { auth: auth.jwt() } }, handler), /:tenantIdd is not :tenantId/],
+  ['a parameter that is the tenant\'s without its end', (app) => app.get('/:tenant', { config: { auth: auth.jwt() } }, handler), /:tenant is not :tenantId/],
   ['an undefined guard next to auth.public()', (app) => app.get('/x', { config: { auth: auth.public() }, preHandler: rules.adnim as never }, handler), /asks for a credential, and its preHandler is undefined/],
   ['an undefined guard next to an optional rule', (app) => app.get('/x', { config: { auth: auth.jwt().optional() }, onRequest: rules.adnim as never }, handler), /its onRequest is undefined/],
   ['a builder in place of a guard', (app) => app.get('/x', { preHandler: auth.jwt as never }, handler), /auth\.jwt is the builder of a rule/],
@@ -354,4 +373,74 @@ t.test('a route that another onRoute hook adds again with its handler alone fail
       }
     }
   }
+})
+
+t.test('options of register() that a plugin hands on to its routes or hooks start', async (t) => {
+  const app = await createApp(t, { auth: { default: auth.public() } })
+  const rule = auth.jwt()
+  await app.register(async (scope, options: Partial<RouteOptions>) => {
+    await scope.register(async (inner) => { inner.get('/x', { config: options.config!, preHandler: options.preHandler! }, handler) })
+  }, { prefix: '/a', config: { auth: rule }, preHandler: app.causeflowAuth.require(rule) } as object)
+  await app.register(async (scope, options: Partial<RouteOptions>) => {
+    scope.addHook('onRequest', options.onRequest as never)
+    scope.get('/x', handler)
+  }, { prefix: '/b', onRequest: app.causeflowAuth.jwt } as object)
+  for (const url of ['/a/x', '/b/x']) t.equal((await app.inject(url)).statusCode, 401, url)
+})
+
+t.test('the hooks of a route may be filled until the app is ready', async (t) => {
+  const app = await createApp(t, { auth: { default: auth.public() } })
+  const lists: Record<string, never[]> = { onRequest: [], preParsing: [], preValidation: [], preHandler: [] }
+  for (const [name, list] of Object.entries(lists)) {
+    app.post(`/guarded/${name}`, { [name]: list }, handler)
+    app.post(`/raw/${name}`, { [name]: list, config: { rawBody: true } }, handler)
+    list.push(app.causeflowAuth.jwt as never)
+  }
+  const own: never[] = []
+  app.post('/own', { config: { auth: auth.jwt() }, preValidation: own }, handler)
+  app.post('/frozen', { config: { auth: auth.jwt() }, preValidation: Object.freeze([]) as never }, handler)
+  own.push((async () => { throw Object.assign(new Error('own'), { statusCode: 418 }) }) as never)
+  for (const name of Object.keys(lists)) {
+    for (const kind of ['guarded', 'raw']) t.equal((await app.inject({ method: 'POST', url: `/${kind}/${name}` })).statusCode, 401, `${kind} ${name}`)
+  }
+  t.equal((await app.inject({ method: 'POST', url: '/own', headers: bearer() })).statusCode, 418)
+  t.equal((await app.inject({ method: 'POST', url: '/frozen', headers: bearer() })).statusCode, 200)
+})
+
+t.test('a handler of a route that states a rule rejects where another onRoute hook calls it from a route that states none', async (t) => {
+  const wrappers: Record<string, (handler: RouteOptions['handler']) => RouteOptions['handler']> = {
+    bound: (inner) => inner.bind(null as never),
+    called: (inner) => function (request, reply) { return inner.call(this, request, reply) }
+  }
+  for (const [title, wrap] of Object.entries(wrappers)) {
+    const app = await createApp(t, { auth: { default: auth.public() }, fastify: { exposeHeadRoutes: false } })
+    app.addHook('onRoute', ({ url, method, handler }) => {
+      if (url !== '/x') return
+      app.route({ method, url: '/copy', handler: wrap(handler) })
+      app.route({ method, url: '/stated', config: { auth: auth.apiKey() }, handler: wrap(handler) })
+      app.route({ method, url: '/opened', config: { auth: auth.public() }, handler: wrap(handler) })
+    })
+    app.get('/x', { config: { auth: auth.jwt() } }, handler)
+    t.strictSame(refusalOf(await app.inject('/copy')), refusals.undecidable, title)
+    t.equal((await app.inject('/stated')).statusCode, 401)
+    t.equal((await app.inject('/opened')).statusCode, 200, 'its own statement counts')
+  }
+})
+
+t.test('a registration that guards no route says so', async (t) => {
+  const log = createLog()
+  const app = Fastify({ logger: log.logger })
+  t.teardown(() => app.close())
+  await app.register(async (scope) => { await scope.register(causeflowAuth, authOptions()) })
+  app.get('/x', handler)
+  await app.ready()
+  t.match(log.text(), /causeflowAuth guards no route/)
+})
+
+t.test('names that every object inherits are no hooks', async (t) => {
+  const app = await createApp(t)
+  app.get('/x', { config: { auth: auth.public(), toString: () => 'x', valueOf: () => 1 } as object }, handler)
+  app.get('/y', { config: Object.assign(new (class { a = 1 })(), { auth: auth.public() }) as object }, handler)
+  t.equal((await app.inject('/x')).statusCode, 200)
+  t.equal((await app.inject('/y')).statusCode, 200)
 })

@@ -263,3 +263,40 @@ t.test('a schema may change the parameter where the tenant is not compared', asy
   t.strictSame(refusalOf(await app.inject({ url: '/mixed/07', headers: bearer({ tenant_id: '07' }) })), mismatch)
   t.equal((await app.inject('/optional/07')).statusCode, 200)
 })
+
+t.test('a token without a tenant does not get to one that a schema or a hook has put into the parameters', async (t) => {
+  const app = await createApp(t)
+  const nobody = bearer({ tenant_id: undefined })
+  const config = { auth: auth.jwt().tenantOptional() }
+  app.get('/plain', { config }, answerTenant)
+  app.get('/default', { config, schema: { params: { type: 'object', properties: { tenantId: { type: 'string', default: 'ten_b' } } } } }, answerTenant)
+  app.get('/hook', { config, preValidation: async (request) => { (request.params as Record<string, string>).tenantId = 'ten_b' } }, answerTenant)
+  t.equal((await app.inject({ url: '/plain', headers: nobody })).statusCode, 200)
+  for (const url of ['/default', '/hook']) t.strictSame(refusalOf(await app.inject({ url, headers: nobody })), mismatch, url)
+})
+
+t.test('what authenticate() has compared before the handler is compared again', async (t) => {
+  const app = await createApp(t, { auth: { default: auth.public() } })
+  app.addHook('onRequest', async (request) => { await app.causeflowAuth.authenticate(request, auth.jwt()) })
+  app.get('/:tenantId', { schema: paramsSchema }, answerTenant)
+  t.equal((await app.inject({ url: '/7', headers: bearer({ tenant_id: '7' }) })).statusCode, 200)
+  t.strictSame(refusalOf(await app.inject({ url: '/07', headers: bearer({ tenant_id: '07' }) })), mismatch)
+})
+
+t.test('a URL that names a tenant twice serves a tenant that is both', async (t) => {
+  const app = await createApp(t)
+  app.get('/t/:tenantId/o/:org', { config: { auth: auth.jwt().tenant('org') } }, answerTenant)
+  app.get('/any/:tenantId/o/:org', { config: { auth: auth.jwt().anyTenant() } }, answerTenant)
+  t.equal((await app.inject({ url: '/t/ten_a/o/ten_a', headers: mine })).statusCode, 200)
+  for (const url of ['/t/ten_b/o/ten_a', '/t/ten_a/o/ten_b']) t.strictSame(refusalOf(await app.inject({ url, headers: mine })), mismatch, url)
+  t.equal((await app.inject({ url: '/any/ten_b/o/ten_c', headers: mine })).statusCode, 200)
+})
+
+t.test('a guard behind a schema compares the number that the schema has made', async (t) => {
+  const app = await createApp(t, { auth: { default: auth.public() } })
+  app.addHook('preHandler', app.causeflowAuth.jwt)
+  app.get('/:tenantId', { schema: paramsSchema }, answerTenant)
+  app.get('/big/:tenantId', { schema: { params: {} }, validatorCompiler: () => (value: Record<string, string>) => ({ value: { tenantId: BigInt(value.tenantId as string) } }) }, async () => 'in')
+  for (const url of ['/7', '/07', '/big/7']) t.equal((await app.inject({ url, headers: bearer({ tenant_id: '7' }) })).statusCode, 200, url)
+  t.strictSame(refusalOf(await app.inject({ url: '/8', headers: bearer({ tenant_id: '7' }) })), mismatch)
+})
