@@ -2,6 +2,7 @@
  * What becomes of a delivery between its claim and the end of its handler: handled, or free for the sender's
  * next try.
  */
+import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isPromiseLike } from './webhook/time-limit.js'
 import type { AuthError } from './errors.js'
@@ -17,51 +18,41 @@ type Phase = 'before' | 'running' | 'returned' | 'resolved' | 'rejected'
 type Outcome = 'open' | 'handled' | 'failed' | 'unknown'
 
 /**
- * A delivery is handled when its response has a status below 400. It is settled only when the handler has
- * ended, not when the connection has: a sender that leaves, and a `handlerTimeout`, end no handler, and a
- * second one must not run next to it.
+ * A delivery is handled when its handler answers with a status below 400. It is settled only when the
+ * handler has ended, not when the connection has: a sender that leaves, and a `handlerTimeout`, end no
+ * handler, and a second one must not run next to it.
+ *
+ * Two facts decide: how far the handler has come, and the status of its answer. The hooks see the answer as
+ * long as a response can be sent. After that, the methods of the reply that the handler calls say what it is.
  */
 export class DeliveryHandling {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #claims: readonly ClaimedDelivery[]
   #phase: Phase = 'before'
-  /** The status that the response has, or will have when it is sent; null while there is none. */
+  /** The status of the answer of the handler, or of a hook in its place; null while there is none. */
   #status: number | null = null
   #payload: 'whole' | 'stream' | 'web-stream' | 'failed-stream' = 'whole'
   /** The response has been sent to its end. */
   #finished = false
   /** The connection was closed before that. */
   #gone: boolean
-  /** The event loop has not turned since the connection was closed. */
-  #closing = false
   /** The response is Fastify's own, because the handler took too long. */
   #timedOut = false
   /** The handler waits for the response, and its promise says nothing more than the response does. */
   #awaitsReply = false
+  /** What continues when the response has ended. */
+  readonly #waiting: Array<() => void> = []
+  /** The event loop has not turned since a handler ended that waited for a response and has no answer. */
+  #justEnded = false
   #settled: Exclude<Outcome, 'open'> | null = null
 
   constructor (claims: readonly ClaimedDelivery[], request: FastifyRequest, reply: FastifyReply) {
     this.#claims = claims
     this.#request = request
     this.#reply = reply
-    const { raw } = reply
     this.#gone = isGone(reply)
-    // Not writableFinished: of a response that is no socket's, as those of inject(), it is never true.
-    raw.once('finish', () => {
-      // Over HTTP/2 a stream that was reset has finished as well.
-      if (!raw.writableEnded) return
-      this.#finished = true
-      if (!this.#timedOut) this.#status = raw.statusCode
-      this.#settle()
-    })
-    raw.once('close', () => {
-      if (this.#finished) return
-      this.#gone = true
-      this.#closing = true
-      setImmediate(() => { this.#closing = false })
-      this.#settle()
-    })
+    this.#watchResponse()
     for (const claim of claims) {
       claim.hold(() => {
         quietly(() => { request.log.warn(lost) })
@@ -82,7 +73,7 @@ export class DeliveryHandling {
       return giveUp(this.#request, this.#reply)
     }
     this.#phase = 'running'
-    this.#watchThen()
+    this.#watchReply()
     let result: unknown
     try {
       result = handler()
@@ -121,8 +112,9 @@ export class DeliveryHandling {
   /** Notes a response that is about to be sent. */
   sending (payload: unknown): void {
     if (this.#timedOut || this.#isFastifysOwn(payload)) return
-    this.#status = this.#reply.statusCode
-    this.#payload = kindOf(payload)
+    this.#status = this.#statusOf(payload)
+    // Of a stream that has no reader from the start it does not matter whether it fails.
+    this.#payload = isGone(this.#reply) ? 'whole' : kindOf(payload)
     if (this.#payload === 'stream') {
       (payload as NodeJS.ReadableStream).once('error', () => {
         this.#payload = 'failed-stream'
@@ -134,29 +126,31 @@ export class DeliveryHandling {
 
   #ended (phase: 'resolved' | 'rejected', value?: unknown): void {
     this.#phase = phase
-    // Of a promise that resolves with something Fastify is about to send it, and says then what its status
-    // is.
-    const sendsNothing = phase === 'resolved' && value === undefined && this.#gone
-    if (sendsNothing && !this.#awaitsReply && !this.#timedOut) this.#status ??= this.#reply.statusCode
+    const saysNothing = value === undefined && this.#awaitsReply
+    if (phase === 'resolved' && saysNothing) {
+      this.#justEnded = true
+      setImmediate(() => { this.#justEnded = false })
+    } else if (phase === 'resolved' && this.#gone && value === undefined && !this.#timedOut) {
+      // Fastify sends nothing, so that no hook will see it.
+      this.#status ??= this.#statusOf(value)
+    }
     this.#settle()
   }
 
   #outcome (): Outcome {
-    const isGood = this.#status !== null && this.#status < 400
-    switch (this.#phase) {
-      case 'running': return 'open'
-      case 'before':
-        if (this.#status === null) return this.#gone ? 'failed' : 'open'
-        return isGood ? this.#sent() : 'failed'
-      case 'rejected': return isGood ? 'handled' : 'failed'
-      case 'resolved':
-        if (this.#timedOut) return 'handled'
-        break
-      case 'returned':
-        if (this.#timedOut) return 'unknown'
-    }
-    if (this.#status !== null) return isGood ? this.#sent() : 'failed'
+    if (this.#phase === 'running') return 'open'
+    if (this.#timedOut && this.#phase === 'resolved') return 'handled'
+    if (this.#timedOut && this.#phase === 'returned') return 'unknown'
+    if (this.#status === null) return this.#unanswered()
+    if (this.#status >= 400) return 'failed'
+    return this.#phase === 'rejected' ? 'handled' : this.#sent()
+  }
+
+  #unanswered (): Outcome {
+    if (this.#phase === 'rejected') return 'failed'
+    if (this.#phase === 'before') return this.#gone ? 'failed' : 'open'
     if (!this.#gone) return 'open'
+    // Fastify is about to send what the promise of the handler has resolved with.
     return this.#phase === 'resolved' && !this.#awaitsReply ? 'open' : 'unknown'
   }
 
@@ -184,28 +178,80 @@ export class DeliveryHandling {
     }
   }
 
-  /**
-   * A handler that returns its reply, to send it later, has a promise that ends with the connection, while
-   * its work goes on. It is known by its asking the reply, and its end by what it sends.
-   */
-  #watchThen (): void {
-    const reply = this.#reply as unknown as Record<'then' | 'send', (...values: unknown[]) => unknown>
-    const { then, send } = reply
-    reply.then = (...handlers) => {
+  #watchResponse (): void {
+    const { raw } = this.#reply
+    const leave = (): void => {
+      unwatchSocket()
+      if (this.#finished || this.#gone) return
+      this.#gone = true
+      this.#settle()
+      for (const resume of this.#waiting) resume()
+    }
+    const unwatchSocket = this.#gone ? () => {} : watchSocket(this.#request, leave)
+    // Not writableFinished: of a response that is no socket's, as those of inject(), it is never true.
+    raw.once('finish', () => {
+      // Over HTTP/2 a stream that was reset has finished as well.
+      if (!raw.writableEnded) return
+      unwatchSocket()
+      this.#finished = true
+      if (!this.#timedOut) this.#status = raw.statusCode
+      this.#settle()
+    })
+    raw.once('close', leave)
+  }
+
+  /** Watches what the handler does with its reply, for the time when no hook sees it any more. */
+  #watchReply (): void {
+    const reply = this.#reply as unknown as Record<Watched, Method>
+    const { then, send, callNotFound } = reply
+
+    // A handler that returns its reply, to send it later, has a promise that ends with the connection, while
+    // its work goes on. It is known by its asking the reply, and its end by what it sends.
+    reply.then = (fulfilled, rejected) => {
       this.#awaitsReply = true
-      return then.apply(reply, handlers)
-    }
-    reply.send = (...values) => {
-      const [payload] = values
-      const sent = send.apply(reply, values)
-      // Where Fastify has sent something of its own no hook sees this any more.
-      const isUnseen = this.#gone && this.#awaitsReply && this.#status === null && !this.#timedOut
-      if (isUnseen && !this.#isFastifysOwn(payload)) {
-        this.#status = payload instanceof Error ? 500 : this.#reply.statusCode
-        this.#settle()
+      let isPending = true
+      const resume = (): void => {
+        if (isPending) (fulfilled as () => void)()
+        isPending = false
       }
-      return sent
+      then.call(reply, resume, rejected)
+      // Fastify notifies nobody where the stream of HTTP/2 was reset before, nor where the response waits
+      // behind another one and the socket closes: the handler would run for ever.
+      if (this.#gone) resume()
+      else this.#waiting.push(resume)
     }
+
+    reply.send = (payload, ...rest) => {
+      const isUnseen = this.#isUnseen()
+      const result = send.call(reply, payload, ...rest)
+      if (isUnseen) this.#answered(this.#statusOf(payload))
+      return result
+    }
+    reply.callNotFound = () => {
+      const isUnseen = this.#isUnseen()
+      const result = callNotFound.call(reply)
+      if (isUnseen) this.#answered(404)
+      return result
+    }
+  }
+
+  #answered (status: number): void {
+    this.#status ??= status
+    this.#settle()
+  }
+
+  /**
+   * Whether no hook will see what the handler sends: Fastify has sent something of its own.
+   */
+  #isUnseen (): boolean {
+    return this.#gone && this.#reply.sent && !this.#timedOut
+  }
+
+  /** The status of a response with this payload. Fastify takes that of a web `Response` after all hooks. */
+  #statusOf (payload: unknown): number {
+    if (payload instanceof Error) return 500
+    if (isWebResponse(payload)) return payload.status
+    return this.#reply.statusCode
   }
 
   /**
@@ -213,13 +259,37 @@ export class DeliveryHandling {
    * reply.
    */
   #isFastifysOwn (payload: unknown): boolean {
-    return payload === undefined && this.#closing && this.#awaitsReply
+    return payload === undefined && this.#justEnded && this.#gone
   }
 }
 
+type Watched = 'then' | 'send' | 'callNotFound'
+type Method = (...values: unknown[]) => unknown
+
 /** Whether nobody is left to receive the response. */
-export function isGone ({ raw }: FastifyReply): boolean {
-  return raw.destroyed || (raw as { stream?: { destroyed?: boolean } }).stream?.destroyed === true
+export function isGone ({ raw, request }: FastifyReply): boolean {
+  if (raw.destroyed || (raw as { stream?: { destroyed?: boolean } }).stream?.destroyed === true) return true
+  // A response that waits behind another one on its connection has no socket yet; HTTP/2 has none at the end.
+  return (request.raw.socket as Socket | null)?.destroyed === true
+}
+
+const departures = new WeakMap<Socket, Set<() => void>>()
+
+/**
+ * Calls `leave` when the connection is closed: Node emits neither `finish` nor `close` on a response that
+ * waits behind another one. Each socket has one listener, however many deliveries it carries. Returns what
+ * takes the delivery off again.
+ */
+function watchSocket ({ raw: { socket, httpVersionMajor } }: FastifyRequest, leave: () => void): () => void {
+  // A stream of HTTP/2 waits behind no other one.
+  if (httpVersionMajor > 1) return () => {}
+  const leaving = departures.get(socket) ?? new Set()
+  if (!departures.has(socket)) {
+    departures.set(socket, leaving)
+    socket.once('close', () => { for (const each of leaving) each() })
+  }
+  leaving.add(leave)
+  return () => { leaving.delete(leave) }
 }
 
 /** Leaves a response unsent whose connection is closed; its handler has not been started. */
@@ -255,6 +325,11 @@ function quietly (log: () => void): void {
 
 function isTimeout (error: unknown): boolean {
   return (error as { code?: unknown } | null | undefined)?.code === 'FST_ERR_HANDLER_TIMEOUT'
+}
+
+function isWebResponse (payload: unknown): payload is { status: number } {
+  return Object.prototype.toString.call(payload) === '[object Response]' &&
+    typeof (payload as { status?: unknown }).status === 'number'
 }
 
 function kindOf (payload: unknown): 'whole' | 'stream' | 'web-stream' {

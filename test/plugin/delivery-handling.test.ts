@@ -1,10 +1,11 @@
 // A delivery is in progress until its handler has ended, whatever becomes of the connection, and is handled once.
 import t, { type Test } from 'tap'
+import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import http2 from 'node:http2'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { auth, causeflowAuth, MemoryReplayStore, type ReplayStore } from '../../lib/index.js'
-import { authOptions, createApp, createLog, now, signed, watchProcess, webhookSecret } from '../fixtures/app.js'
+import { authOptions, createApp, createLog, now, signed, watchProcess, webhookSecret, type Teardown } from '../fixtures/app.js'
 import { exchange, head, listen, open } from '../fixtures/socket.js'
 
 const body = Buffer.from('{"a":1}')
@@ -218,33 +219,44 @@ t.test('a handler is not started for a sender that left before it: in the store,
   t.strictSame(faults, [])
 })
 
-t.test('over HTTP/2 a stream that is reset ends no handler, and none is started after it', async (t) => {
-  const faults = watchProcess(t)
-  const app = Fastify({ http2: true }) as unknown as FastifyInstance
-  const sessions: http2.ClientHttp2Session[] = []
+/** An application over HTTP/2 with one client. */
+async function createHttp2App (t: Teardown, store: ReplayStore, fastify: object = {}) {
+  watchProcess(t)
+  const app = Fastify({ http2: true, ...fastify }) as unknown as FastifyInstance
+  let session: http2.ClientHttp2Session | null = null
   t.teardown(async () => {
-    for (const session of sessions) session.destroy()
+    session?.destroy()
     await app.close()
   })
-  const memory = createStore()
-  await app.register(causeflowAuth, authOptions(webhook(memory).auth))
-  const [handler, hook] = [gate(), gate()]
-  let [runs, hooks] = [0, 0]
-  app.post('/hook', { config, preHandler: async () => { if (++hooks === 1) await hook.wait } }, async () => { if (++runs === 1) await handler.wait; return {} })
-  const port = await listen(app)
-  const session = http2.connect(`http://127.0.0.1:${port}`)
-  sessions.push(session)
+  await app.register(causeflowAuth, authOptions(webhook(store).auth))
   const send = (): http2.ClientHttp2Stream => {
-    const stream = session.request({ ':method': 'POST', ':path': '/hook', ...signed(body) })
+    const stream = session!.request({ ':method': 'POST', ':path': '/hook', ...signed(body) })
     stream.on('error', () => {})
     stream.end(body)
     return stream
   }
-  const status = (): Promise<unknown> => new Promise((resolve) => { send().on('response', (headers) => resolve(headers[':status'])) })
-  const reset = async (stream: http2.ClientHttp2Stream): Promise<void> => {
-    stream.close(http2.constants.NGHTTP2_CANCEL)
-    await new Promise((resolve) => stream.once('close', resolve))
+  return {
+    app,
+    send,
+    start: async (): Promise<void> => { session = http2.connect(`http://127.0.0.1:${await listen(app)}`) },
+    status: async (stream = send()): Promise<unknown> => {
+      const [headers] = await once(stream, 'response') as [http2.IncomingHttpHeaders]
+      return headers[':status']
+    },
+    reset: async (stream: http2.ClientHttp2Stream): Promise<void> => {
+      stream.close(http2.constants.NGHTTP2_CANCEL)
+      await once(stream, 'close')
+    }
   }
+}
+
+t.test('over HTTP/2 a stream that is reset ends no handler, and none is started after it', async (t) => {
+  const memory = createStore()
+  const { app, start, send, status, reset } = await createHttp2App(t, memory)
+  const [handler, hook] = [gate(), gate()]
+  let [runs, hooks] = [0, 0]
+  app.post('/hook', { config, preHandler: async () => { if (++hooks === 1) await hook.wait } }, async () => { if (++runs === 1) await handler.wait; return {} })
+  await start()
   const early = send()
   await until(() => hooks === 1)
   await reset(early)
@@ -260,7 +272,216 @@ t.test('over HTTP/2 a stream that is reset ends no handler, and none is started 
   for (let turns = 0; turns < 20; turns++) await turn()
   t.equal(await status(), 409)
   t.equal(runs, 1)
-  t.strictSame(faults, [])
+})
+
+/** A store in memory that notes how each delivery ended. */
+function createNotingStore () {
+  const memory = createStore()
+  const ends: string[] = []
+  const store: ReplayStore = {
+    begin: (attempt, lease) => memory.begin(attempt, lease),
+    finish: (attempt, retention) => { ends.push('finish'); memory.finish(attempt, retention) },
+    release: (attempt) => { ends.push('release'); memory.release(attempt) }
+  }
+  return { memory, store, ends }
+}
+
+/** Keeps the timers that extend a lease from now on: how many leases are being extended. */
+function watchLeases (t: Teardown): () => number {
+  const { setTimeout, clearTimeout } = globalThis
+  const extending = new Set<unknown>()
+  globalThis.setTimeout = ((callback: () => void, delay: number) => {
+    const timer = setTimeout(callback, delay)
+    if (delay === 10_000) extending.add(timer)
+    return timer
+  }) as never
+  globalThis.clearTimeout = (timer) => { extending.delete(timer); clearTimeout(timer) }
+  t.teardown(() => Object.assign(globalThis, { setTimeout, clearTimeout }))
+  return () => extending.size
+}
+
+type LateHandler = (reply: FastifyReply, end: Promise<void>) => unknown
+const failure = (): Error => new Error('failed')
+
+/** Handlers that answer when their response can no longer be sent, and how their delivery ends. */
+const lateHandlers: Record<string, [end: 'finish' | 'release' | 'lease', handler: LateHandler]> = {
+  'returns an empty response with status 503': ['release', async (reply, end) => { await end; return reply.code(503).send() }],
+  'awaits a response with status 500': ['release', async (reply, end) => { await end; await reply.code(500).send({}) }],
+  'sends status 500 and returns nothing': ['release', async (reply, end) => { await end; reply.code(500).send({}) }],
+  'sets the property statusCode to 500 and returns a value': ['release', async (reply, end) => { await end; reply.statusCode = 500; return {} }],
+  'sets status 404 and returns a value': ['release', async (reply, end) => { await end; reply.status(404); return {} }],
+  'sets status 404 before it waits': ['release', async (reply, end) => { reply.code(404); await end; return {} }],
+  'sends an error': ['release', async (reply, end) => { await end; reply.send(failure()); return reply }],
+  'sends an error and returns nothing': ['release', async (reply, end) => { await end; reply.send(failure()) }],
+  'returns an error': ['release', async (_reply, end) => { await end; return failure() }],
+  'throws an error': ['release', async (_reply, end) => { await end; throw failure() }],
+  'calls the not-found handler': ['release', async (reply, end) => { await end; reply.callNotFound(); return reply }],
+  'calls the not-found handler and returns nothing': ['release', async (reply, end) => { await end; reply.callNotFound() }],
+  'returns a Response with status 503': ['release', async (_reply, end) => { await end; return new Response('busy', { status: 503 }) }],
+  'sends a Response with status 503': ['release', async (reply, end) => { await end; return reply.send(new Response(null, { status: 503 })) }],
+  'returns its reply and sends status 500 later': ['release', async (reply, end) => { end.then(() => { reply.code(500).send({}) }, () => {}); return reply }],
+  'is no promise and sends status 500 later': ['release', (reply, end) => { end.then(() => { reply.code(500).send({}) }, () => {}) }],
+  'is no promise and sends an error later': ['release', (reply, end) => { end.then(() => { reply.send(failure()) }, () => {}) }],
+  'returns a value': ['finish', async (_reply, end) => { await end; return {} }],
+  'returns nothing': ['finish', async (_reply, end) => { await end }],
+  'returns an empty response': ['finish', async (reply, end) => { await end; return reply.code(204).send() }],
+  'awaits its response': ['finish', async (reply, end) => { await end; await reply.send({}) }],
+  'sets status 202 and returns nothing': ['finish', async (reply, end) => { await end; reply.code(202) }],
+  redirects: ['finish', async (reply, end) => { await end; return reply.redirect('/elsewhere') }],
+  'returns a Response with status 200': ['finish', async (_reply, end) => { await end; return new Response('done') }],
+  'sends a Response with status 202': ['finish', async (reply, end) => { await end; return reply.send(new Response('done', { status: 202 })) }],
+  'returns its reply and sends later': ['finish', async (reply, end) => { end.then(() => { reply.send({}) }, () => {}); return reply }],
+  'is no promise and sends later': ['finish', (reply, end) => { end.then(() => { reply.send({}) }, () => {}) }],
+  'returns its reply and never sends': ['lease', async (reply, end) => { await end; return reply }],
+  'is no promise and never sends': ['lease', () => {}]
+}
+
+for (const [name, [expected, handler]] of Object.entries(lateHandlers)) {
+  const ends = expected === 'lease' ? [] : [expected]
+
+  t.test(`over HTTP/2, after the stream was reset, a handler that ${name}: ${expected}`, async (t) => {
+    const { store, ends: noted } = createNotingStore()
+    const { app, start, send, status, reset } = await createHttp2App(t, store)
+    const { wait, open } = gate()
+    let [runs, closed] = [0, false]
+    app.post('/hook', { config }, ((_request: FastifyRequest, reply: FastifyReply) => {
+      if (++runs > 1) return reply.send({})
+      reply.raw.once('close', () => { closed = true })
+      return handler(reply, wait)
+    }) as never)
+    await start()
+    const leases = watchLeases(t)
+    const stream = send()
+    await until(() => runs === 1)
+    t.equal(leases(), 1)
+    await reset(stream)
+    await until(() => closed)
+    await turn()
+    open()
+    await until(() => leases() === 0)
+    for (let turns = 0; turns < 5; turns++) await turn()
+    t.strictSame(noted, ends)
+    t.equal(await status(), expected === 'release' ? 200 : 409)
+  })
+
+  t.test(`over HTTP/1.1, after the socket of a pipelined delivery was closed, a handler that ${name}: ${expected}`, async (t) => {
+    const { store, ends: noted } = createNotingStore()
+    const app = await createApp(t, webhook(store))
+    const [{ wait, open: end }, slow] = [gate(), gate()]
+    let [runs, closed] = [0, false]
+    app.get('/slow', { config: { auth: auth.public() } }, async () => { await slow.wait; return {} })
+    app.post('/hook', { config }, ((_request: FastifyRequest, reply: FastifyReply) => ++runs > 1 ? reply.send({}) : handler(reply, wait)) as never)
+    app.server.once('connection', (socket) => { socket.once('close', () => { closed = true }) })
+    const port = await listen(app)
+    const leases = watchLeases(t)
+    const socket = await open(port)
+    socket.write(Buffer.concat([head('GET', '/slow', {}), request]))
+    await until(() => runs === 1)
+    t.equal(leases(), 1)
+    socket.resetAndDestroy()
+    await until(() => closed)
+    end()
+    await until(() => leases() === 0)
+    for (let turns = 0; turns < 5; turns++) await turn()
+    t.strictSame(noted, ends)
+    t.equal((await exchange(port, [request])).status, expected === 'release' ? 200 : 409)
+    slow.open()
+  })
+}
+
+t.test('a pipelined delivery that was handled stays so when its socket closes before its response was sent', async (t) => {
+  const { store, ends } = createNotingStore()
+  const app = await createApp(t, webhook(store))
+  const slow = gate()
+  let [runs, sockets, closeListeners] = [0, 0, 0]
+  app.get('/slow', { config: { auth: auth.public() } }, async () => { await slow.wait; return {} })
+  app.post('/hook', { config }, async (request) => { runs++; closeListeners = request.raw.socket.listenerCount('close'); return {} })
+  app.server.once('connection', (socket) => {
+    sockets = 1
+    socket.once('close', () => { sockets = 0 })
+  })
+  const port = await listen(app)
+  const leases = watchLeases(t)
+  const socket = await open(port)
+  socket.write(Buffer.concat([head('GET', '/slow', {}), ...Array.from({ length: 20 }, (_, n) => {
+    const own = Buffer.from(`{"n":${n}}`)
+    return Buffer.concat([head('POST', '/hook', { ...signed(own), 'content-length': own.length }), own])
+  })]))
+  await until(() => runs === 20)
+  t.ok(closeListeners < 10, 'one listener for all deliveries of a socket')
+  t.strictSame(ends, [])
+  t.equal(leases(), 20)
+  socket.resetAndDestroy()
+  await until(() => sockets === 0)
+  t.strictSame(ends, Array(20).fill('finish'))
+  t.equal(leases(), 0)
+  slow.open()
+})
+
+t.test('a socket that is kept open holds no delivery whose response was sent', async (t) => {
+  const { store, ends } = createNotingStore()
+  const app = await createApp(t, webhook(store))
+  const counts = new Set<number>()
+  app.post('/hook', { config }, async (request) => { counts.add(request.raw.socket.listenerCount('close')); return {} })
+  const socket = await open(await listen(app))
+  for (let n = 0; n < 15; n++) {
+    const own = Buffer.from(`{"n":${n}}`)
+    socket.write(Buffer.concat([head('POST', '/hook', { ...signed(own), 'content-length': own.length }), own]))
+    await until(() => ends.length === n + 1)
+  }
+  socket.destroy()
+  await turn()
+  t.equal(counts.size, 1)
+  t.strictSame(ends, Array(15).fill('finish'))
+})
+
+t.test('a handler is not started for a pipelined delivery whose socket has closed', async (t) => {
+  const memory = createStore()
+  const app = await createApp(t, webhook(memory))
+  const [slow, hook] = [gate(), gate()]
+  let [runs, hooks, closed] = [0, 0, false]
+  app.get('/slow', { config: { auth: auth.public() } }, async () => { await slow.wait; return {} })
+  app.post('/hook', { config, preHandler: async () => { if (++hooks === 1) await hook.wait } }, async () => { runs++; return {} })
+  app.server.once('connection', (socket) => { socket.once('close', () => { closed = true }) })
+  const port = await listen(app)
+  const socket = await open(port)
+  socket.write(Buffer.concat([head('GET', '/slow', {}), request]))
+  await until(() => hooks === 1)
+  socket.resetAndDestroy()
+  await until(() => closed)
+  t.equal(memory.size, 0)
+  hook.open()
+  for (let turns = 0; turns < 5; turns++) await turn()
+  t.equal(runs, 0)
+  t.equal((await exchange(port, [request])).status, 200)
+  slow.open()
+})
+
+t.test('a Response is judged by its status, and one that is cut off in the middle by its lease', async (t) => {
+  for (const [code, again] of [[200, 409], [503, 503]] as const) {
+    const app = await createApp(t, webhook(createStore()))
+    app.post('/hook', { config }, async () => new Response('{}', { status: code }))
+    const url = `http://127.0.0.1:${await listen(app)}/hook`
+    for (const expected of [code, again]) {
+      const answer = await fetch(url, { method: 'POST', headers: signed(body), body })
+      await answer.text()
+      t.equal(answer.status, expected)
+    }
+  }
+  const { store, ends } = createNotingStore()
+  const app = await createApp(t, webhook(store))
+  let begun = false
+  app.post('/hook', { config }, async () => new Response(new ReadableStream({
+    pull (controller) {
+      if (!begun) controller.enqueue(Buffer.from('some'))
+      begun = true
+    }
+  }) as never))
+  const port = await listen(app)
+  const leases = watchLeases(t)
+  await sendAndReset(app, port, () => begun)
+  await until(() => leases() === 0)
+  t.strictSame(ends, [], 'whether its source failed or its reader left, nothing says')
 })
 
 t.test('a handler behind two registrations of the plugin runs once', async (t) => {
