@@ -2,6 +2,7 @@
  * What becomes of a delivery between its claim and the end of its handler: handled, or free for the sender's
  * next try.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isPromiseLike } from './webhook/time-limit.js'
@@ -39,6 +40,8 @@ export class DeliveryHandling {
   #gone: boolean
   /** The response is Fastify's own, because the handler took too long. */
   #timedOut = false
+  /** The status that the handler has set, once the status of the response is that of the timeout. */
+  #ownStatus = 200
   /** The handler waits for the response, and its promise says nothing more than the response does. */
   #awaitsReply = false
   /** What continues when the response has ended. */
@@ -62,7 +65,8 @@ export class DeliveryHandling {
   }
 
   /**
-   * Runs the handler, unless the sender has left: the delivery is free then, and another try may have begun.
+   * Runs the handler, unless the delivery is free already, because its sender has left or an error is being
+   * answered: another try may have begun.
    */
   run (handler: () => unknown): unknown {
     // Two registrations of the plugin wrap a handler twice.
@@ -72,11 +76,13 @@ export class DeliveryHandling {
       this.#settle()
       return giveUp(this.#request, this.#reply)
     }
+    if (this.#settled !== null) return undefined
     this.#phase = 'running'
     this.#watchReply()
     let result: unknown
     try {
-      result = handler()
+      // Following a handler through its promises has a price, which is paid only where it is needed.
+      result = hasTimeout(this.#request) ? running.run(this, handler) : handler()
     } catch (error) {
       this.#ended('rejected')
       throw error
@@ -99,8 +105,10 @@ export class DeliveryHandling {
 
   /** Notes an error that will be answered. */
   failing (error: unknown): void {
-    if (isTimeout(error) && (this.#phase === 'running' || this.#phase === 'returned')) {
+    const isPending = (this.#phase === 'running' || this.#phase === 'returned') && this.#status === null
+    if (isTimeout(error) && isPending) {
       this.#timedOut = true
+      this.#ownStatus = this.#reply.statusCode
     } else {
       // Which status it gets is not known yet. Released now, and not when the answer has been sent: the
       // sender may be fast.
@@ -130,7 +138,7 @@ export class DeliveryHandling {
     if (phase === 'resolved' && saysNothing) {
       this.#justEnded = true
       setImmediate(() => { this.#justEnded = false })
-    } else if (phase === 'resolved' && this.#gone && value === undefined && !this.#timedOut) {
+    } else if (phase === 'resolved' && (this.#timedOut || (this.#gone && value === undefined))) {
       // Fastify sends nothing, so that no hook will see it.
       this.#status ??= this.#statusOf(value)
     }
@@ -139,8 +147,6 @@ export class DeliveryHandling {
 
   #outcome (): Outcome {
     if (this.#phase === 'running') return 'open'
-    if (this.#timedOut && this.#phase === 'resolved') return 'handled'
-    if (this.#timedOut && this.#phase === 'returned') return 'unknown'
     if (this.#status === null) return this.#unanswered()
     if (this.#status >= 400) return 'failed'
     return this.#phase === 'rejected' ? 'handled' : this.#sent()
@@ -149,7 +155,7 @@ export class DeliveryHandling {
   #unanswered (): Outcome {
     if (this.#phase === 'rejected') return 'failed'
     if (this.#phase === 'before') return this.#gone ? 'failed' : 'open'
-    if (!this.#gone) return 'open'
+    if (!this.#gone && !this.#timedOut) return 'open'
     // Fastify is about to send what the promise of the handler has resolved with.
     return this.#phase === 'resolved' && !this.#awaitsReply ? 'open' : 'unknown'
   }
@@ -159,6 +165,7 @@ export class DeliveryHandling {
    * there is nobody left to send it to.
    */
   #sent (): Outcome {
+    if (this.#timedOut) return 'handled'
     if (this.#payload === 'failed-stream') return 'failed'
     if (this.#finished) return 'handled'
     if (!this.#gone) return 'open'
@@ -203,12 +210,12 @@ export class DeliveryHandling {
   /** Watches what the handler does with its reply, for the time when no hook sees it any more. */
   #watchReply (): void {
     const reply = this.#reply as unknown as Record<Watched, Method>
-    const { then, send, callNotFound } = reply
+    const { then, send, code, redirect, callNotFound } = reply
 
     // A handler that returns its reply, to send it later, has a promise that ends with the connection, while
     // its work goes on. It is known by its asking the reply, and its end by what it sends.
     reply.then = (fulfilled, rejected) => {
-      this.#awaitsReply = true
+      if (!this.#timedOut || running.getStore() === this) this.#awaitsReply = true
       let isPending = true
       const resume = (): void => {
         if (isPending) (fulfilled as () => void)()
@@ -233,6 +240,16 @@ export class DeliveryHandling {
       if (isUnseen) this.#answered(404)
       return result
     }
+    reply.code = reply.status = (status) => {
+      const result = code.call(reply, status)
+      if (this.#isUnseen()) this.#ownStatus = Number(status)
+      return result
+    }
+    // By default it takes the status that the response has, which after a timeout is not the handler's.
+    reply.redirect = (url, status) => {
+      const own = this.#ownStatus === 200 ? 302 : this.#ownStatus
+      return redirect.call(reply, url, status ?? (this.#timedOut && this.#isUnseen() ? own : undefined))
+    }
   }
 
   #answered (status: number): void {
@@ -241,17 +258,19 @@ export class DeliveryHandling {
   }
 
   /**
-   * Whether no hook will see what the handler sends: Fastify has sent something of its own.
+   * Whether the handler calls its reply and no hook will see it. Until a timeout is answered, an error
+   * handler may call the same reply: it does not run inside the handler. After that, only the handler is left.
    */
   #isUnseen (): boolean {
-    return this.#gone && this.#reply.sent && !this.#timedOut
+    if (this.#timedOut) return this.#reply.sent || running.getStore() === this
+    return this.#gone && this.#reply.sent
   }
 
   /** The status of a response with this payload. Fastify takes that of a web `Response` after all hooks. */
   #statusOf (payload: unknown): number {
     if (payload instanceof Error) return 500
     if (isWebResponse(payload)) return payload.status
-    return this.#reply.statusCode
+    return this.#timedOut ? this.#ownStatus : this.#reply.statusCode
   }
 
   /**
@@ -263,8 +282,11 @@ export class DeliveryHandling {
   }
 }
 
-type Watched = 'then' | 'send' | 'callNotFound'
+type Watched = 'then' | 'send' | 'code' | 'status' | 'redirect' | 'callNotFound'
 type Method = (...values: unknown[]) => unknown
+
+/** The delivery whose handler is running: tells its calls of a reply from those of an error handler. */
+const running = new AsyncLocalStorage<DeliveryHandling>()
 
 /** Whether nobody is left to receive the response. */
 export function isGone ({ raw, request }: FastifyReply): boolean {
@@ -325,6 +347,11 @@ function quietly (log: () => void): void {
 
 function isTimeout (error: unknown): boolean {
   return (error as { code?: unknown } | null | undefined)?.code === 'FST_ERR_HANDLER_TIMEOUT'
+}
+
+function hasTimeout (request: FastifyRequest): boolean {
+  const { handlerTimeout = 0 } = request.routeOptions as { handlerTimeout?: number }
+  return handlerTimeout > 0
 }
 
 function isWebResponse (payload: unknown): payload is { status: number } {

@@ -387,6 +387,45 @@ for (const [name, [expected, handler]] of Object.entries(lateHandlers)) {
     t.equal((await exchange(port, [request])).status, expected === 'release' ? 200 : 409)
     slow.open()
   })
+
+  t.test(`after a handlerTimeout a handler that ${name}: ${expected}`, async (t) => {
+    const leases = watchLeases(t)
+    const variants = [
+      { answered: 'at once', aborted: false }, { answered: 'at once', aborted: true },
+      { answered: 'later', aborted: false }, { answered: 'later', aborted: true }
+    ] as const
+    await Promise.all(variants.map(async ({ answered, aborted }) => {
+      const { store, ends: noted } = createNotingStore()
+      const { app, start, status } = await createHttp2App(t, store, { handlerTimeout: 20 })
+      if (answered === 'later') {
+        app.addHook('onSend', async (_request, _reply, payload) => payload)
+        app.setErrorHandler(async (_error, _request, reply) => {
+          await turn()
+          await reply.code(503).send({})
+          await turn()
+          return reply
+        })
+      }
+      const { wait, open } = gate()
+      let isLimited = true
+      app.post('/hook', { config }, ((request: FastifyRequest, reply: FastifyReply) => {
+        const { signal } = request as { signal?: AbortSignal }
+        isLimited = signal !== undefined
+        if (aborted) signal?.addEventListener('abort', open)
+        return isLimited ? handler(reply, wait) : {}
+      }) as never)
+      await start()
+      const first = await status()
+      // Older versions have no such option.
+      if (!isLimited) return
+      if (!aborted) t.equal(first, 503)
+      for (let turns = 0; turns < 5; turns++) await turn()
+      open()
+      await until(() => leases() === 0)
+      for (let turns = 0; turns < 5; turns++) await turn()
+      t.strictSame(noted, ends, `answered ${answered}${aborted ? ', with a handler that it aborts' : ''}`)
+    }))
+  })
 }
 
 t.test('a pipelined delivery that was handled stays so when its socket closes before its response was sent', async (t) => {
@@ -455,6 +494,30 @@ t.test('a handler is not started for a pipelined delivery whose socket has close
   t.equal(runs, 0)
   t.equal((await exchange(port, [request])).status, 200)
   slow.open()
+})
+
+t.test('a handlerTimeout before the handler frees the delivery, and the handler is not started', async (t) => {
+  const { store, ends } = createNotingStore()
+  const { app, start, status } = await createHttp2App(t, store, { handlerTimeout: 20 })
+  const answer = gate()
+  let [runs, isLimited] = [0, true]
+  app.setErrorHandler(async (_error, _request, reply) => { await answer.wait; return await reply.code(503).send({}) })
+  app.post('/hook', {
+    config,
+    preHandler: async (request) => {
+      isLimited = 'signal' in request
+      if (isLimited) await until(() => ends.length === 1)
+    }
+  }, async () => { runs++; return {} })
+  await start()
+  const first = status()
+  await until(() => ends.length === 1)
+  if (!isLimited) return
+  for (let turns = 0; turns < 5; turns++) await turn()
+  answer.open()
+  t.equal(await first, 503)
+  t.equal(runs, 0)
+  t.strictSame(ends, ['release'])
 })
 
 t.test('a Response is judged by its status, and one that is cut off in the middle by its lease', async (t) => {
