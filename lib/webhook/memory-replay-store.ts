@@ -17,11 +17,13 @@ export interface MemoryReplayStoreOptions {
  *
  * When it is full of deliveries that still count, it takes no new one (the answer is 503 and the sender tries
  * again): to make room by forgetting would let the forgotten ones in a second time, and nobody would notice.
- * An owner (a tenant, or a key) may hold as many deliveries as are left free: half of the store if it is
- * alone, so that it cannot take the place of the others.
+ * An owner (a tenant, or a key) that holds a twentieth of `max` gets no more while the store is half full. So
+ * one owner never holds more than half, and the other half has room for a twentieth of each of ten others.
  */
 export class MemoryReplayStore implements ReplayStore {
   readonly #max: number
+  /** How many deliveries an owner may hold whatever one other owner does. */
+  readonly #share: number
   readonly #clock: () => number
   readonly #entries = new Map<string, Entry>()
   /** The keys by the slot in which they can be dropped, so that dropping looks at nothing that stays. */
@@ -38,6 +40,7 @@ export class MemoryReplayStore implements ReplayStore {
     if (!Number.isSafeInteger(max) || max < 1) throw configError('option', 'MemoryReplayStore({ max }) must be a whole number above 0')
     if (typeof clock !== 'function') throw configError('option', 'MemoryReplayStore({ clock }) must be a function that answers milliseconds')
     this.#max = max
+    this.#share = Math.max(1, Math.floor(max / 20))
     this.#clock = clock
     this.#swept = slotBefore(this.#now())
   }
@@ -89,9 +92,8 @@ export class MemoryReplayStore implements ReplayStore {
   #requireRoom (owner: string | null): void {
     const free = this.#max - this.#entries.size
     if (free < 1) throw new Error('The replay store is full: raise max, or use a shared store')
-    if (owner !== null && (this.#held.get(owner) ?? 0) >= free) {
-      throw new Error('This owner holds as many deliveries in the replay store as are left for others: raise max, or use a shared store')
-    }
+    if (owner === null || (this.#held.get(owner) ?? 0) < this.#share || free > this.#max / 2) return
+    throw new Error('This owner holds its share of the replay store, which is half full: raise max, or use a shared store')
   }
 
   #delete (key: string): void {

@@ -150,7 +150,7 @@ t.test('a tenant that fills its share of a replay store is 503 alone, with as ma
   const app = await createApp(t, { auth: { webhook: { secret: apiKeySecret(), replay: new MemoryReplayStore({ clock: () => now, max: 40 }) } } })
   app.post('/v1/webhooks/:tenantId', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => ({}))
   await app.ready()
-  const [a1, a2, b, c] = [await issueKey(app), await issueKey(app), await issueKey(app, { tenantId: 'ten_b' }), await issueKey(app, { tenantId: 'ten_c' })]
+  const [a1, a2] = [await issueKey(app), await issueKey(app)]
   let number = 0
   const send = async (tenantId: string, { plaintextKey, webhookSecret }: IssuedApiKey): Promise<Answer> => {
     const payload = `{"n":${number++}}`
@@ -159,7 +159,11 @@ t.test('a tenant that fills its share of a replay store is 503 alone, with as ma
   const statuses = []
   for (let sent = 0; sent < 50; sent++) statuses.push((await send('ten_a', sent % 2 ? a1 : a2)).statusCode)
   t.strictSame(statuses, [...Array<number>(20).fill(200), ...Array<number>(30).fill(503)])
-  for (const [tenantId, key] of [['ten_b', b], ['ten_c', c]] as const) t.equal((await send(tenantId, key)).statusCode, 200, tenantId)
+  for (let other = 0; other < 10; other++) {
+    const tenantId = `ten_other_${other}`
+    const key = await issueKey(app, { tenantId })
+    for (const attempt of [1, 2]) t.equal((await send(tenantId, key)).statusCode, 200, `${tenantId} ${attempt}`)
+  }
   t.strictSame(refusalOf(await send('ten_a', a1)), { status: 503, code: 'AUTH_STORE_UNAVAILABLE', challenge: undefined })
 })
 

@@ -25,24 +25,49 @@ t.test('when full it takes no new delivery and forgets none, and takes one again
   t.equal(store.size, 2)
 })
 
-t.test('an owner holds as many deliveries as are left free, and is rejected alone', async (t) => {
+t.test('an owner cannot take the share of ten others, in whatever order they come', async (t) => {
   const store = new MemoryReplayStore({ max: 100, clock })
   const fill = (owner: string | null): number => {
     for (let held = 0; ; held++) {
       try {
         store.begin({ ...someTry(), owner }, 10_000)
       } catch (error) {
-        t.match(error, { message: owner === null ? /full/ : /This owner/ })
+        t.match(error, { message: owner === null || store.size === 100 ? /is full/ : /^This owner/ })
         return held
       }
     }
   }
-  t.strictSame(['a', 'b', 'c'].map(fill), [50, 25, 13])
-  t.equal(store.begin({ ...someTry(), owner: 'd' }, 10_000), 'new', 'there is room for another')
-  t.equal(fill('a'), 0)
-  t.equal(fill(null), 11, 'the senders of configured secrets take what is left')
+  const others = Array.from({ length: 10 }, (_, n) => `other ${n}`)
+  t.equal(fill('attacker'), 50)
+  t.strictSame(others.map((owner) => [fill(owner), fill('attacker')]), others.map(() => [5, 0]))
+  t.equal(store.size, 100)
   now += 11_000
-  t.equal(fill('a'), 50, 'and what has passed is nobody\'s')
+  t.strictSame(others.slice(0, 3).map(fill), [50, 5, 5], 'what has passed counts no more, and any owner may be the first')
+  t.equal(fill('attacker'), 5)
+  t.equal(fill(null), 35, 'configured secrets take what is left')
+  now += 11_000
+  for (let round = 0; round < 4; round++) {
+    for (const owner of others) store.begin({ ...someTry(), owner }, 10_000)
+  }
+  t.equal(fill('attacker'), 10, 'up to the half')
+  t.strictSame(others.map(fill), others.map(() => 1), 'and the others up to their share')
+})
+
+t.test('the share of an owner is rounded so that ten owners have room for theirs', async (t) => {
+  for (const max of [20, 21, 39, 41, 100]) {
+    const store = new MemoryReplayStore({ max, clock })
+    const put = (owner: string): boolean => {
+      try {
+        return store.begin({ ...someTry(), owner }, 10_000) === 'new'
+      } catch {
+        return false
+      }
+    }
+    while (put('attacker')) continue
+    for (let other = 0; other < 10; other++) {
+      for (let held = 0; held < Math.floor(max / 20); held++) t.ok(put(`other ${other}`), `${max}: ${other}`)
+    }
+  }
 })
 
 t.test('what an owner releases or has handled for long enough counts no more', async (t) => {
