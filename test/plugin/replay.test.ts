@@ -120,6 +120,14 @@ t.test('nothing that is refused leaves a trace: a bad signature, a failed condit
   t.equal(store.size, 2)
 })
 
+t.test('without a signed id, the same bytes to two paths of one route are one delivery, because no path is signed', async (t) => {
+  const app = await createReplayApp(t, new MemoryReplayStore({ clock: () => now }))
+  app.post('/:tenant/:provider', { config: { auth: auth.webhook() } }, async () => ({}))
+  t.equal((await deliver(app, '/ten_a/github')).statusCode, 200)
+  for (const url of ['/ten_a/stripe', '/ten_b/github', '/ten_a/github?again']) t.strictSame(refusalOf(await deliver(app, url)), replayed, url)
+  t.equal((await deliver(app, '/ten_a/stripe', '{"to":"/ten_a/stripe","a":1}')).statusCode, 200)
+})
+
 t.test('a signed id is what tells deliveries apart where the scheme has one', async (t) => {
   const secret = `whsec_${Buffer.alloc(24, 1).toString('base64')}`
   const app = await createApp(t, { auth: { webhook: { scheme: standardWebhooks(), secret, replay: new MemoryReplayStore({ clock: () => now }) } } })
