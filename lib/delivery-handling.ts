@@ -46,8 +46,8 @@ export class DeliveryHandling {
   #awaitsReply = false
   /** What continues when the response has ended. */
   readonly #waiting: Array<() => void> = []
-  /** The event loop has not turned since a handler ended that waited for a response and has no answer. */
-  #justEnded = false
+  /** The event loop has not turned since a handler was continued that had waited for a sender who left. */
+  #justContinued = false
   #settled: Exclude<Outcome, 'open'> | null = null
 
   constructor (claims: readonly ClaimedDelivery[], request: FastifyRequest, reply: FastifyReply) {
@@ -135,13 +135,9 @@ export class DeliveryHandling {
   #ended (phase: 'resolved' | 'rejected', value?: unknown): void {
     this.#phase = phase
     const saysNothing = value === undefined && this.#awaitsReply
-    if (phase === 'resolved' && saysNothing) {
-      this.#justEnded = true
-      setImmediate(() => { this.#justEnded = false })
-    } else if (phase === 'resolved' && (this.#timedOut || (this.#gone && value === undefined))) {
-      // Fastify sends nothing, so that no hook will see it.
-      this.#status ??= this.#statusOf(value)
-    }
+    // Fastify sends nothing then, so that no hook will see it.
+    const isUnseen = phase === 'resolved' && (this.#timedOut || (this.#gone && value === undefined))
+    if (isUnseen && !saysNothing) this.#status ??= this.#statusOf(value)
     this.#settle()
   }
 
@@ -156,8 +152,8 @@ export class DeliveryHandling {
     if (this.#phase === 'rejected') return 'failed'
     if (this.#phase === 'before') return this.#gone ? 'failed' : 'open'
     if (!this.#gone && !this.#timedOut) return 'open'
-    // Fastify is about to send what the promise of the handler has resolved with.
-    return this.#phase === 'resolved' && !this.#awaitsReply ? 'open' : 'unknown'
+    // Fastify is about to send what the promise of the handler has resolved with, unless it was hijacked.
+    return this.#phase === 'resolved' && !this.#awaitsReply && !this.#reply.sent ? 'open' : 'unknown'
   }
 
   /**
@@ -218,8 +214,13 @@ export class DeliveryHandling {
       if (!this.#timedOut || running.getStore() === this) this.#awaitsReply = true
       let isPending = true
       const resume = (): void => {
-        if (isPending) (fulfilled as () => void)()
+        if (!isPending) return
         isPending = false
+        if (isGone(this.#reply)) {
+          this.#justContinued = true
+          setImmediate(() => { this.#justContinued = false })
+        }
+        ;(fulfilled as () => void)()
       }
       then.call(reply, resume, rejected)
       // Fastify notifies nobody where the stream of HTTP/2 was reset before, nor where the response waits
@@ -278,7 +279,7 @@ export class DeliveryHandling {
    * reply.
    */
   #isFastifysOwn (payload: unknown): boolean {
-    return payload === undefined && this.#justEnded && this.#gone
+    return payload === undefined && this.#justContinued
   }
 }
 

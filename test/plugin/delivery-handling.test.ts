@@ -103,6 +103,21 @@ t.test('a hijacked response settles its delivery when it has been sent, by its s
   }
 })
 
+t.test('a hijacked response whose sender leaves frees its delivery when its lease ends', async (t) => {
+  const { store, ends } = createNotingStore()
+  const app = await createApp(t, webhook(store))
+  let hijacked = false
+  app.post('/hook', { config }, async (_request, reply) => {
+    reply.hijack()
+    hijacked = true
+  })
+  const port = await listen(app)
+  const leases = watchLeases(t)
+  await sendAndReset(app, port, () => hijacked)
+  await until(() => leases() === 0)
+  t.strictSame(ends, [])
+})
+
 t.test('a stream that fails after its head has been sent was no success', async (t) => {
   const faults = watchProcess(t)
   const app = await createApp(t, webhook(createStore()))
