@@ -10,6 +10,7 @@ import { readNotificationSecret } from './notification.js'
 import { readNames, type NameOptions, type Names } from './names.js'
 import { isStorable, recordOf, rowValues, type RecordRow } from './row.js'
 import { statementsOn, type Statements } from './statements.js'
+import { createTenantQueue, type CallKind, type TenantQueue } from './tenant-queue.js'
 import type { InvalidationChannel } from '../api-key/invalidation.js'
 import { replaceSecrets, rotateRecord, type KeyName, type Revocation, type Rotation, type SecretReplacement } from '../api-key/lifecycle.js'
 import type { StoredApiKey } from '../api-key/record.js'
@@ -48,10 +49,10 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   readonly #channel: ClosableChannel | null
   readonly #database: Database
   readonly #lookUp: LookUp
+  readonly #inTurn: TenantQueue
   readonly #names: Names
   readonly #statements: Statements
   readonly #migrate: 'auto' | 'check' | 'off'
-  readonly #timeLimit: number
   #ready: Promise<void> | true | null
   #rejectedNotifications = 0
 
@@ -63,7 +64,7 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     this.#statements = statementsOn(this.#names)
     this.#database = createDatabase(pool, timeLimit, tools)
     this.#lookUp = createLookups(this.#database.ownBudget(), poolSize(pool), timeLimit * 1000, tools.monotonic)
-    this.#timeLimit = timeLimit
+    this.#inTurn = createTenantQueue(poolSize(pool), timeLimit * 1000, tools)
     this.#migrate = migration
     this.#ready = migration === 'off' ? true : null
     this.#channel = null
@@ -120,7 +121,7 @@ export class PostgresApiKeyStore implements ApiKeyStore {
 
   async create (record: StoredApiKey, quota: number): Promise<'created' | 'quota-exceeded'> {
     mustBeStorable(record)
-    return this.#locked(record.tenantId, async (ask) => {
+    return this.#locked(record.tenantId, 'change', async (ask) => {
       const created = await ask(this.#statements.insertWithinQuota, [...rowValues(record), quota])
       if (created.length === 0) return 'quota-exceeded'
       await this.#purge(ask, record.tenantId, record.createdAt)
@@ -129,15 +130,16 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   }
 
   get ({ tenantId, keyId }: KeyName): Answer<StoredApiKey | null> {
-    return isStorable(tenantId + keyId) ? this.#one(this.#database.ask, this.#statements.get, [tenantId, keyId]) : null
+    return isStorable(tenantId + keyId) ? this.#one(this.#askInTurn(tenantId, 'reading'), this.#statements.get, [tenantId, keyId]) : null
   }
 
   async list ({ tenantId, cursor, limit }: ListQuery): Promise<ListPage | 'invalid-cursor'> {
     if (cursor !== null && !(isStorable(cursor) && isStorable(tenantId))) return 'invalid-cursor'
     if (!isStorable(tenantId)) return { records: [], cursor: null }
     await this.ready()
+    const ask = this.#askInTurn(tenantId, 'reading')
     // One more than is wanted tells whether there is a next page. The key that the cursor names comes along: no key, no cursor.
-    const rows = await this.#database.ask<RecordRow & { found: number }>(this.#statements.list, [tenantId, cursor, limit + (cursor === null ? 1 : 2)])
+    const rows = await ask<RecordRow & { found: number }>(this.#statements.list, [tenantId, cursor, limit + (cursor === null ? 1 : 2)])
     const read = rows.map(recordOf)
     if (cursor !== null && read.shift()?.keyId !== cursor) return 'invalid-cursor'
     const records = read.slice(0, limit)
@@ -148,7 +150,8 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   async revoke ({ tenantId, keyId, at, by }: Revocation): Promise<'revoked' | 'already-revoked' | 'not-found'> {
     if (!isStorable(tenantId + keyId)) return 'not-found'
     await this.ready()
-    const [row] = await this.#database.ask<{ revoked: boolean, known: boolean }>(this.#statements.revoke, [tenantId, keyId, at, by])
+    const ask = this.#askInTurn(tenantId, 'revocation')
+    const [row] = await ask<{ revoked: boolean, known: boolean }>(this.#statements.revoke, [tenantId, keyId, at, by])
     if (row?.revoked === true) return 'revoked'
     return row?.known === true ? 'already-revoked' : 'not-found'
   }
@@ -157,7 +160,7 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     const { tenantId, keyId, replacement } = rotation
     if (!isStorable(tenantId + keyId)) return 'not-found'
     mustBeStorable(replacement)
-    return this.#locked(tenantId, async (ask) => {
+    return this.#locked(tenantId, 'change', async (ask) => {
       const [row] = await ask<RecordRow>(this.#statements.getForChange, [tenantId, keyId])
       if (row === undefined) return 'not-found'
       const record = recordOf(row)
@@ -174,7 +177,7 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   async replaceSecrets (replacement: SecretReplacement): Promise<'replaced' | 'conflict' | 'not-found'> {
     const { tenantId, keyId } = replacement
     if (!isStorable(tenantId + keyId)) return 'not-found'
-    return this.#locked(tenantId, async (ask) => {
+    return this.#locked(tenantId, 'change', async (ask) => {
       const [row] = await ask<RecordRow>(this.#statements.getForChange, [tenantId, keyId])
       if (row === undefined) return 'not-found'
       const changed = replaceSecrets(recordOf(row), replacement)
@@ -187,14 +190,16 @@ export class PostgresApiKeyStore implements ApiKeyStore {
   async revokeAll ({ tenantId, createdBefore, at, by }: RevokeAllQuery): Promise<readonly string[]> {
     if (!isStorable(tenantId)) return []
     // Under the lock: a key that is being made right now is there when it is revoked, or is made afterwards.
-    const rows = await this.#locked(tenantId, (ask) => ask<{ key_id: string }>(this.#statements.revokeAll, [tenantId, createdBefore, at, by]))
+    const rows = await this.#locked(tenantId, 'revocation', (ask) => ask<{ key_id: string }>(this.#statements.revokeAll, [tenantId, createdBefore, at, by]))
     return rows.map(({ key_id: keyId }) => keyId)
   }
 
   async touch (uses: readonly KeyUse[]): Promise<void> {
     if (uses.length === 0) return
     await this.ready()
-    await this.#database.ask(this.#statements.touch, [JSON.stringify(uses.map(({ keyId, usedAt }) => ({ key_id: keyId, used_at: usedAt })))])
+    // For keys of any tenants at once, so in the turn of none.
+    const ask = this.#askInTurn('', 'change')
+    await ask(this.#statements.touch, [JSON.stringify(uses.map(({ keyId, usedAt }) => ({ key_id: keyId, used_at: usedAt })))])
   }
 
   /** Deletes ended keys beyond those that are kept. */
@@ -209,13 +214,20 @@ export class PostgresApiKeyStore implements ApiKeyStore {
     return row === undefined ? null : recordOf(row)
   }
 
-  /** A transaction that is alone among those on this tenant's keys. */
-  async #locked<T> (tenantId: string, work: (ask: Ask) => Promise<T>): Promise<T> {
+  #askInTurn (tenantId: string, kind: CallKind): Ask {
+    return <Row>(text: string, values: unknown[] = []) =>
+      this.#inTurn(tenantId, kind, () => this.#database.ask<Row>(text, values))
+  }
+
+  /** A transaction that is alone among those on this tenant's keys. It takes a connection when its turn comes. */
+  async #locked<T> (tenantId: string, kind: CallKind, work: (ask: Ask) => Promise<T>): Promise<T> {
     await this.ready()
-    return this.#database.transact(async (ask) => {
-      await ask(this.#statements.lockTenant, [`causeflow-auth:tenant:${this.#names.lock}:${tenantId}`, `${Math.ceil(this.#timeLimit * 1000)}`])
+    return this.#inTurn(tenantId, kind, (seconds) => this.#database.transact(async (ask) => {
+      // Other processes have a queue of their own, so the lock is still needed.
+      const lock = `causeflow-auth:tenant:${this.#names.lock}:${tenantId}`
+      await ask(this.#statements.lockTenant, [lock, `${Math.ceil(seconds * 1000)}`])
       return work(ask)
-    })
+    }, seconds))
   }
 }
 
