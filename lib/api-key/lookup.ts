@@ -6,9 +6,11 @@ import { LRUCache } from 'lru-cache'
 import { AuthError } from '../errors.js'
 import type { ApiKeyPrincipal } from '../principal.js'
 import { listenToStore, type KeyChange } from './invalidation.js'
+import { createKnownDigests } from './known-digests.js'
 import { maxRecordBytes } from './limits.js'
 import { apiKeyPrincipal, apiKeyStatus, type StoredApiKey } from './record.js'
 import type { ApiKeySettings, ApiKeyTools, Timer } from './settings.js'
+import { createShares } from './shares.js'
 import type { LookupHint } from './store.js'
 import { checkStoredKey } from './stored-record.js'
 import { isLater, storeUnavailable, withinTimeLimit } from './time-limit.js'
@@ -52,7 +54,8 @@ const entryBytes = 1024
 const refusalTime = 1000
 const maxRefusals = 1000
 // A flood of invented keys, each of which looks as good as any other, must not take the store from those who have a key: digests that
-// were not active here before have a small budget of their own. Without any limit a slow store would be memory without end.
+// were not active here before have a small budget of their own. Without any limit a slow store would be memory without end. The
+// budget of those that were is shared by their tenants, and so is the room in which they are held.
 const maxUnknownLoads = 100
 const maxKnownLoads = 1000
 const maxKnown = 10_000
@@ -86,9 +89,9 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
   const refused = cache ? new LRUCache<string, { reason: KeyRefusal, since: number }>({ max: Math.min(cache.max, maxRefusals) }) : null
   const loads = new Map<string, { answer: Promise<ProvedKey | KeyRefusal>, heard: Heard, began: number }>()
   const keys = new WeakMap<ApiKeyPrincipal, ProvedKey>()
-  /** Digests that were active when they were last read: whoever sends one has a key, and no invented one. */
-  const known = new LRUCache<string, true>({ max: maxKnown })
-  const inFlight = { known: 0, unknown: 0 }
+  const known = createKnownDigests(maxKnown)
+  const knownLoads = createShares(maxKnownLoads)
+  let unknownLoads = 0
   let sweeping: Timer | null = null
   let closed = false
 
@@ -128,10 +131,29 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     return undefined
   }
 
+  /** Reads within the budget of those who send this digest. */
   function load (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
-    const budget = known.has(digest) ? 'known' : 'unknown'
-    const hint = budget === 'known' ? knownHere : unknownHere
-    if (inFlight[budget] >= (budget === 'known' ? maxKnownLoads : maxUnknownLoads)) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
+    const tenantId = known.tenantOf(digest)
+    const isFree = tenantId === undefined ? unknownLoads < maxUnknownLoads : knownLoads.take(tenantId)
+    if (!isFree) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
+    if (tenantId === undefined) unknownLoads++
+    const over = (): void => {
+      if (tenantId === undefined) unknownLoads--
+      else knownLoads.giveBack(tenantId)
+    }
+    let found
+    try {
+      found = read(digest, tenantId === undefined ? unknownHere : knownHere)
+    } catch (error) {
+      over()
+      throw error
+    }
+    if (found instanceof Promise) found.then(over, over)
+    else over()
+    return found
+  }
+
+  function read (digest: string, hint: LookupHint): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
     // Before the reading starts: its promise would be awaited by nothing if the clock failed afterwards.
     const began = clock()
     let record
@@ -146,12 +168,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
       if (loads.get(digest)?.heard === heard) loads.delete(digest)
       heard.over = true
     }
-    inFlight[budget]++
     // The first request waits as all the others do, so that one reading and one time limit serve them all.
-    const answer = withinTimeLimit(readUntilSettled(digest, heard, record, end, hint), timeLimit, timers).finally(() => {
-      inFlight[budget]--
-      end()
-    })
+    const answer = withinTimeLimit(readUntilSettled(digest, heard, record, end, hint), timeLimit, timers).finally(end)
     loads.set(digest, { answer, heard, began })
     return answer
   }
@@ -165,8 +183,8 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
     }
     const isSettled = !heard.over && !hasChanged(heard, record)
     const found = judge(digest, record)
-    if (typeof found === 'string') known.delete(digest)
-    else known.set(digest, true)
+    if (typeof found === 'string') known.forget(digest)
+    else known.note(digest, found.record.tenantId)
     // Past its time limit nobody has told this reading of changes, so it is not kept.
     if (isSettled) keep(digest, found)
     // In the same step: a request that comes after a revocation must not join a reading from before it.

@@ -355,9 +355,47 @@ t.test('threat 36: while unknown digests use up their budget, keys that were act
   }
 })
 
+t.test('threat 35: a tenant that makes, uses and revokes keys without end does not make the keys of others unknown', async (t) => {
+  const { record } = newRecord({ tenantId: 'ten_B' })
+  const { store, memory } = scriptedStore()
+  const hints: unknown[] = []
+  const findByDigest: typeof store.findByDigest = (digest, hint) => { hints.push(hint?.known); return store.findByDigest(digest) }
+  const lookup = createLookup(settingsFor({ ...store, findByDigest }, { cache: null }), fakeTime())
+  memory.create(record, Infinity)
+  await lookup.find(record.digest)
+  for (let round = 0; round < 10_000; round++) {
+    const own = { ...record, tenantId: 'ten_A', keyId: 'key_A', digest: digestAt(round) }
+    store.findByDigest = async () => own
+    await lookup.find(own.digest)
+  }
+  store.findByDigest = async () => record
+  await lookup.find(record.digest)
+  t.equal(hints.at(-1), true)
+})
+
+t.test('threat 35: readings of the keys of one tenant leave room for those of another', async (t) => {
+  const { store, memory, readings } = scriptedStore({ manual: true })
+  const time = fakeTime()
+  const lookup = createLookup(settingsFor(store, { cache: null }), time)
+  const known = [...Array.from({ length: 1001 }, () => newRecord().record), newRecord({ tenantId: 'ten_B' }).record]
+  for (const record of known) {
+    memory.create(record, Infinity)
+    const found = lookup.find(record.digest)
+    readings.at(-1)?.answer(record)
+    await found
+  }
+  const own = known.slice(0, 500).map(({ digest }) => reasonOf(lookup.find(digest)))
+  t.throws(() => lookup.find(known[500]?.digest ?? ''), { code: 'AUTH_STORE_UNAVAILABLE', reason: 'rejected', retryAfter: 1 })
+  const other = lookup.find(known.at(-1)?.digest ?? '')
+  readings.at(-1)?.answer(known.at(-1) ?? null)
+  t.equal(keyIdOf(await other), known.at(-1)?.keyId)
+  time.pass(2000)
+  t.strictSame(new Set(await Promise.all(own)), new Set(['time-limit']))
+})
+
 t.test('threat 36: readings of known keys are limited to a thousand, and the store is told of each whether it is known', async (t) => {
   const time = fakeTime()
-  const known = Array.from({ length: 1001 }, () => newRecord().record)
+  const known = Array.from({ length: 1001 }, (_, index) => newRecord({ tenantId: `ten_${index}` }).record)
   const { store, memory, readings } = scriptedStore({ manual: true })
   const hints: unknown[] = []
   const lookup = createLookup(settingsFor({ ...store, findByDigest: (digest, hint) => { hints.push(hint?.known); return store.findByDigest(digest) } }, { cache: null }), time)
