@@ -56,8 +56,10 @@ type KeySetNews =
 export interface KeySetTools { readonly clock: () => number, readonly fetch: typeof fetch, readonly random: () => number }
 
 const events = channel('causeflow-auth:key-set')
-/** Failures make the cooldown grow up to this, in milliseconds, so that an issuer that recovers is found soon. */
+/** Failures make the cooldown grow up to this, in milliseconds, jitter included: a recovery is found soon. */
 const maxBackoff = 300_000
+/** How much of a wait is added to it by chance, so that processes do not all ask at once. */
+const jitter = 0.25
 
 /** The key set of an issuer that publishes one. `name` is for events only. */
 export function createKeySet (
@@ -174,7 +176,10 @@ export function createKeySet (
   function fail (error: unknown): void {
     failure = error
     failures++
-    if (failures > 1) wait = Math.max(cooldown, Math.min(cooldown * 2 ** (failures - 1), maxBackoff)) * (1 + 0.25 * random())
+    if (failures > 1) {
+      const backoff = Math.min(cooldown * 2 ** (failures - 1), maxBackoff / (1 + jitter))
+      wait = Math.max(cooldown, backoff * (1 + jitter * random()))
+    }
     if (events.hasSubscribers) publish({ event: 'failed', reason: reasonOf(error), cause: error, failures, retryIn: wait / 1000 })
   }
 

@@ -291,13 +291,60 @@ t.test('failures back off, with jitter, up to five minutes, and never below the 
     waits.push(error.retryAfter as number)
     clock.tick(error.retryAfter as number)
   }
-  t.strictSame(waits, [30, 72, 144, 288, 360, 360, 360])
+  t.strictSame(waits, [30, 72, 144, 288, 288, 288, 288])
   answer(keysOf(jwkOf(a)))
   t.strictSame(await pems('k1'), [pemOf(a)])
   t.equal(await pems('k2'), unknown)
   clock.tick(30)
   answer(keysOf(jwkOf(b, { kid: 'k2' })))
   t.strictSame(await pems('k2'), [pemOf(b)], 'a success ends it')
+})
+
+t.test('a cooldown that is longer than the longest back-off is the distance of all attempts', async (t) => {
+  const { answer, pems, clock, requests } = await served(t, { times: { cooldown: 400 }, random: () => 0.8 })
+  answer('x')
+  for (let attempt = 1; attempt < 5; attempt++) {
+    t.equal(await pems('k1'), rejected)
+    clock.tick(399)
+    t.equal(await pems('k1'), rejected)
+    t.equal(requests(), attempt)
+    clock.tick(1)
+  }
+})
+
+t.test('threat 6: invented key ids during an outage harm no good token, and five minutes after its end one with a new key works', async (t) => {
+  const seen: Record<string, { attempts: number, served: number, waited: number }> = {}
+  for (const random of [0, 0.999]) {
+    for (const outage of [40, 100, 601, 2000]) {
+      let answer = keysOf(jwkOf(a))
+      let isDown = false
+      const { set, asked, clock } = atOnce(() => {
+        if (isDown) throw new TypeError('fetch failed')
+        return answer
+      }, { random: () => random })
+      /** A second in which invented key ids are sent; whether tokens with this key id are verified in it. */
+      const isFound = async (keyId: string): Promise<boolean> => {
+        clock.tick(1)
+        for (const invented of ['x', 'y']) await outcome(() => set.find(`${invented}-${clock()}`))
+        return Array.isArray(await outcome(() => set.find(keyId)))
+      }
+      await set.warm()
+      clock.tick(60)
+      isDown = true
+      let served = 0
+      while (served < outage && await isFound('k1')) served++
+      const attempts = asked.length - 1
+      isDown = false
+      answer = keysOf(jwkOf(a), jwkOf(b, { kid: 'k2' }))
+      let waited = 0
+      while (waited < 1000 && !await isFound('k2')) waited++
+      seen[`${outage} s, jitter ${random}`] = { attempts, served, waited }
+    }
+  }
+  t.comment(JSON.stringify(seen))
+  t.strictSame(Object.values(seen).map(({ served }) => served), [40, 100, 601, 2000, 40, 100, 601, 2000], 'known keys serve')
+  t.strictSame(Object.entries(seen).filter(([, { waited }]) => waited > 300), [])
+  t.strictSame(Object.values(seen).map(({ attempts }) => attempts), [2, 3, 5, 11, 2, 2, 5, 9])
 })
 
 t.test('a clock that is set back does not stop the set from being read', async (t) => {
