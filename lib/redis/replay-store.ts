@@ -50,7 +50,7 @@ export class RedisReplayStore implements ReplayStore {
     // What is stored after the time limit was answered 503, and nobody handles it.
     const answer = await this.#begin(() => this.#driver.command(...words), (late) => {
       if (textOf(late) === attempt.id && !this.#holding.has(attempt)) this.release(attempt).catch(() => {})
-    })
+    }, attempt.owner)
     const holder = textOf(answer)
     if (holder === attempt.id) {
       this.#holding.add(attempt)
@@ -59,14 +59,15 @@ export class RedisReplayStore implements ReplayStore {
     return holder === done ? 'done' : 'in-progress'
   }
 
-  async finish ({ key }: DeliveryTry, retention: number): Promise<void> {
+  async finish ({ key, owner }: DeliveryTry, retention: number): Promise<void> {
     const words = ['SET', this.#prefix + key, done, 'PX', milliseconds(retention)]
-    const answer = await this.#end(() => this.#driver.command(...words))
+    const answer = await this.#end(() => this.#driver.command(...words), undefined, owner)
     if (textOf(answer) !== 'OK') throw new TypeError('Redis answered SET with something else than OK')
   }
 
-  async release ({ key, id }: DeliveryTry): Promise<void> {
-    await this.#end(() => this.#driver.command('EVAL', releaseScript, '1', this.#prefix + key, id))
+  async release ({ key, id, owner }: DeliveryTry): Promise<void> {
+    const words = ['EVAL', releaseScript, '1', this.#prefix + key, id]
+    await this.#end(() => this.#driver.command(...words), undefined, owner)
   }
 }
 

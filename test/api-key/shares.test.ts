@@ -18,3 +18,10 @@ t.test('a budget is used up by as many owners as it has places', async (t) => {
   t.equal(Array.from({ length: 100 }, (_, index) => take(`${index}`)).every(Boolean), true)
   t.equal(take('one more'), false)
 })
+
+t.test('what belongs to no owner may take the whole budget', async (t) => {
+  const { take, giveBack } = createShares(3)
+  t.strictSame([take(null), take(null), take(null), take(null), take('a')], [true, true, true, false, false])
+  giveBack(null)
+  t.strictSame([take('a'), take(null)], [true, false])
+})

@@ -246,6 +246,24 @@ t.test('a server that hangs holds a thousand calls and no more, and as many ends
   }
 })
 
+t.test('threat 35: of the calls that wait one owner has half at most, so that the deliveries of others are received', async (t) => {
+  const time = fakeTime()
+  const answers: Array<() => void> = []
+  const client: IoredisClient = { ...silentClient(), call: (command, args) => new Promise((resolve) => { answers.push(() => resolve(command === 'SET' ? 'OK' : args[3])) }) }
+  const store = new RedisReplayStore({ client, timers: time.timers as never })
+  const tryOf = (owner: string): ReturnType<typeof someTry> => ({ ...someTry(), owner })
+  for (const call of [(owner: string) => store.begin(tryOf(owner), 1e6), (owner: string) => store.finish(tryOf(owner), 1e6), (owner: string) => store.release(tryOf(owner))]) {
+    const own = Array.from({ length: 1000 }, () => call('a').then(() => 'answered', (error: Error) => error.message))
+    const other = call('b')
+    t.equal(answers.length, 501)
+    for (const answer of answers.splice(0)) answer()
+    await other
+    const outcomes = await Promise.all(own)
+    t.equal(outcomes.filter((outcome) => outcome === 'answered').length, 500)
+    t.strictSame(new Set(outcomes.slice(500)), new Set(['Redis has left as many of 1000 calls without an answer as this owner may have']))
+  }
+})
+
 t.test('a bad option does not start, and the sentence names the mend', async (t) => {
   const client = silentClient()
   for (const [options, words] of [
