@@ -175,7 +175,7 @@ t.test('a store that rejects with a revoked proxy is 503 and does not end the pr
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
   const { key: plaintextKey } = createApiKey()
-  for (const fail of [async () => await Promise.reject(proxy), () => { throw proxy }]) { // eslint-disable-line prefer-promise-reject-errors, no-throw-literal -- the attack
+  for (const fail of [async () => await Promise.reject(proxy), () => { throw proxy }]) { // eslint-disable-line prefer-promise-reject-errors -- the attack
     const store = new MemoryApiKeyStore()
     store.findByDigest = fail as never
     const app = await createApp(t, { auth: { apiKey: { store } } })
