@@ -7,7 +7,7 @@ import { AuthError } from './errors.js'
 import type { Branch, CompiledRule, Kind, Step } from './compiled-rule.js'
 import type { ApiKeyPrincipal, JwtPrincipal, Principal, WebhookPrincipal } from './principal.js'
 import type { Selection } from './selection.js'
-import { TimeLimitError, withinTimeLimit, type Timers } from './webhook/time-limit.js'
+import { failureOf, TimeLimitError, withinTimeLimit, type Timers } from './webhook/time-limit.js'
 
 /** What a request presented, of the kinds that the rule mentions. */
 export interface Presented {
@@ -264,7 +264,7 @@ function ask (step: Extract<Step, { type: 'check' }>, principal: Principal, { re
   // Through a promise of our own: an object with a `then` of the application's may throw when it is called.
   return withinTimeLimit(Promise.resolve(answer), checkTimeLimit, timers).then((value) => value === true, (cause: unknown) => {
     // A check that does not answer depends on something that failed, as a store does; one that throws is at fault itself.
-    if (cause instanceof TimeLimitError) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'time-limit', { cause })
+    if (cause instanceof TimeLimitError) throw failureOf(`the check '${step.check.name}'`, cause)
     throw new AuthError('AUTH_RULE_UNDECIDABLE', 'check-threw', { cause })
   })
 }

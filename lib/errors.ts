@@ -83,6 +83,8 @@ export interface AuthErrorOptions {
   scopes?: readonly string[]
   /** Who was proved and may not: for logs. */
   principal?: Principal
+  /** Which part failed, and what was expected: for logs. Never a credential; a value from outside is quoted and cut (`quoted`). */
+  detail?: string
 }
 
 /**
@@ -100,6 +102,8 @@ export class AuthError extends Error {
   declare readonly retryAfter: number | null
   /** Who was proved and may not; null where nobody was, or where it is not known. */
   declare readonly principal: Principal | null
+  /** Which part failed, and what was expected; null where code and reason say it all. Never in an answer. */
+  declare readonly detail: string | null
 
   constructor (code: AuthErrorCode, reason: AuthErrorReason, options: AuthErrorOptions = {}) {
     const entry: Entry = catalogue[code]
@@ -114,6 +118,7 @@ export class AuthError extends Error {
     Object.defineProperty(this, 'challenge', { value: challengeOf(entry, options) })
     Object.defineProperty(this, 'retryAfter', { value: retryAfterOf(entry, options) })
     Object.defineProperty(this, 'principal', { value: options.principal ?? null })
+    Object.defineProperty(this, 'detail', { value: options.detail ?? null })
   }
 
   /** `statusCode` under its other name: with `expose`, the form of http-errors, which NestJS and other error handlers read. */
@@ -127,6 +132,12 @@ export class AuthError extends Error {
   }
 }
 AuthError.prototype.name = 'AuthError'
+
+/** A value from outside, for a detail: as JSON, so that it cannot forge a log line, and cut at 256 characters. */
+export function quoted (value: unknown): string {
+  const text = JSON.stringify(value) ?? 'undefined'
+  return text.length > 256 ? `${text.slice(0, 256)}…` : text
+}
 
 /** Whether a value is an AuthError, also one of another copy of this package. */
 export function isAuthError (value: unknown): value is AuthError {

@@ -1,10 +1,28 @@
 /** How a refusal leaves: its challenge on the reply, its reason in the log, the decision on its channel. */
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AuthError, challengeHeader, isAuthError, retryAfterHeader } from './errors.js'
+import { AuthError, challengeHeader, isAuthError, retryAfterHeader, type AuthErrorCode, type AuthErrorReason } from './errors.js'
 import { principalBindings, type PrincipalBindings } from './log-bindings.js'
 import type { Plan } from './route.js'
-import type { Principal } from './principal.js'
+import type { Principal, Scheme } from './principal.js'
+
+/** What a subscriber of the diagnostics channel `causeflow-auth:decision` receives. */
+export interface DecisionEvent {
+  readonly outcome: 'accepted' | 'refused'
+  /** Null where the request was accepted, as are the reason and the detail. */
+  readonly code: AuthErrorCode | null
+  readonly reason: AuthErrorReason | null
+  /** Which part failed, and what was expected; null where code and reason say it all. */
+  readonly detail: string | null
+  /** The scheme of the principal of an accepted request; null where there is none. */
+  readonly scheme: Scheme | null
+  /** Who was proved, also where it may not do this; null where nobody was. */
+  readonly principal: PrincipalBindings | null
+  /** `POST /v1/alerts`; null for a guard. */
+  readonly route: string | null
+  /** Milliseconds; for a signature from the last byte of its body. */
+  readonly duration: number
+}
 
 /** Every decision of a route's rule: published only where somebody has subscribed. */
 export const decisions = channel('causeflow-auth:decision')
@@ -46,8 +64,8 @@ export function challenge (refusal: AuthError, reply: FastifyReply): void {
 export function report (error: unknown, request: FastifyRequest, plan: Plan | null, started = 0): AuthError {
   const refusal = asRefusal(error)
   try {
-    const { code, reason, statusCode } = refusal
-    const facts = { code, reason, rule: plan?.rule.words, ...whose(refusal) }
+    const { code, reason, statusCode, detail } = refusal
+    const facts = { code, reason, detail: detail ?? undefined, rule: plan?.rule.words, ...whose(refusal) }
     if (statusCode >= 500) request.log.error({ ...facts, err: refusal }, 'authentication could not be decided')
     else request.log.info(facts, 'request refused')
   } catch { /* A log line is missing. */ }
@@ -117,13 +135,16 @@ function asRefusal (error: unknown): AuthError {
  */
 export function publishDecision (plan: Plan | null, refusal: AuthError | null, principal: Principal | null, started: number): void {
   if (!decisions.hasSubscribers) return
-  decisions.publish({
+  const proved = principal ?? refusal?.principal ?? null
+  const event: DecisionEvent = {
     outcome: refusal === null ? 'accepted' : 'refused',
     code: refusal?.code ?? null,
     reason: refusal?.reason ?? null,
+    detail: refusal?.detail ?? null,
     scheme: principal?.scheme ?? null,
+    principal: proved === null ? null : principalBindings(proved),
     route: plan?.label ?? null,
-    // Milliseconds; for a signature from the last byte of its body.
     duration: started === 0 ? 0 : performance.now() - started
-  })
+  }
+  decisions.publish(event)
 }

@@ -90,7 +90,10 @@ function isTime (time: string | null): boolean {
 function invalid (record: unknown, field: string, now: number): AuthError {
   const { keyId, tenantId } = (record ?? {}) as Record<string, unknown>
   publishKeyEvent({ event: 'record-invalid', keyId: idText(keyId), tenantId: idText(tenantId), field, at: eventTime(now) })
-  return new AuthError('AUTH_STORE_UNAVAILABLE', 'record', { cause: new TypeError(`The store returned something else than a key record: see ${field === '' ? 'its form and size' : field}`) })
+  return new AuthError('AUTH_STORE_UNAVAILABLE', 'record', {
+    cause: new TypeError(`The store returned something else than a key record: see ${field === '' ? 'its form and size' : field}`),
+    detail: 'the API key store: it returned something else than a key record'
+  })
 }
 
 /** An id, and nothing that could be a digest, a key or a secret in its place. */

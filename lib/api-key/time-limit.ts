@@ -13,7 +13,7 @@ export function isLater<T> (answer: T | PromiseLike<T>): answer is PromiseLike<T
  */
 export function withinTimeLimit<T> (later: PromiseLike<T>, seconds: number, timers: Timers): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = timers.setTimeout(() => { reject(new AuthError('AUTH_STORE_UNAVAILABLE', 'time-limit')) }, seconds * 1000)
+    const timer = timers.setTimeout(() => { reject(new AuthError('AUTH_STORE_UNAVAILABLE', 'time-limit', { detail: `the API key store: no answer within ${seconds * 1000} ms` })) }, seconds * 1000)
     timer.unref()
     const failed = (cause: unknown): void => {
       timers.clearTimeout(timer)
@@ -49,5 +49,5 @@ export function storeUnavailable (cause: unknown): AuthError {
     // It says already what is wrong with what the store returned.
     if (cause instanceof AuthError && cause.code === 'AUTH_STORE_UNAVAILABLE') return cause
   } catch { /* A revoked proxy, which throws when it is looked at. */ }
-  return new AuthError('AUTH_STORE_UNAVAILABLE', 'unreachable', { cause })
+  return new AuthError('AUTH_STORE_UNAVAILABLE', 'unreachable', { cause, detail: 'the API key store: it failed' })
 }

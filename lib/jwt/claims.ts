@@ -2,7 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import type { Static, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
-import { AuthError, configError, isAuthError } from '../errors.js'
+import { AuthError, configError, isAuthError, quoted } from '../errors.js'
 import { isWellFormed } from './registered-claims.js'
 
 /** What a mapping reads out of claims. The subject, issuer, expiry and the claims themselves are filled in for it. */
@@ -71,16 +71,17 @@ export function compileMapping (mapping: ClaimMapping): (claims: Record<string, 
   if (usesFormat(mapping.schema)) throw configError('option', 'The schema of a claim mapping cannot use "format": no format is known to its checker. Use "pattern"')
   const shape = compiled(mapping.schema)
   return function read (claims) {
-    if (!shape.Check(claims)) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims')
+    if (!shape.Check(claims)) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { detail: firstFault(shape, claims) })
     let mapped: MappedPrincipal
     try {
       mapped = mapping.principal(claims)
     } catch (cause) {
-      throw isAuthError(cause) ? cause : new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { cause })
+      throw isAuthError(cause) ? cause : new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { cause, detail: 'the claim mapping threw an error' })
     }
     // Nobody awaits it, and a rejection that nobody handles ends the process.
     if ((mapped as unknown) instanceof Promise) (mapped as unknown as Promise<unknown>).catch(() => {})
-    if (!isMapped(mapped)) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { cause: new TypeError('The claim mapping answered no principal') })
+    const fault = faultOf(mapped)
+    if (fault !== null) throw new AuthError('AUTH_TOKEN_CLAIMS', 'claims', { detail: `the claim mapping ${fault}` })
     return mapped
   }
 }
@@ -94,10 +95,23 @@ function compiled (schema: TSchema): ReturnType<typeof TypeCompiler.Compile> {
   }
 }
 
-function isMapped (value: unknown): value is MappedPrincipal {
-  if (typeof value !== 'object' || value === null) return false
+/** What is wrong with an answer of a mapping; null where nothing is. */
+function faultOf (value: unknown): string | null {
+  if (typeof (value as { then?: unknown } | null | undefined)?.then === 'function') return 'has to be synchronous, and returned a promise'
+  if (typeof value !== 'object' || value === null) return 'returned no object: { tenantId, roles, scopes, email }'
   const { tenantId, roles, scopes, email } = value as Record<string, unknown>
-  return (tenantId === null || (isText(tenantId) && tenantId !== '')) && (email === null || isText(email)) && areTexts(roles) && areTexts(scopes)
+  if (tenantId !== null && !(isText(tenantId) && tenantId !== '')) return 'returned no tenantId: a string that is not empty, or null'
+  if (!areTexts(roles)) return 'returned no roles: a list of strings'
+  if (!areTexts(scopes)) return 'returned no scopes: a list of strings'
+  return email === null || isText(email) ? null : 'returned no email: a string, or null'
+}
+
+/** Where claims differ from their schema first, and what the schema wants there: `/groups: required`. */
+function firstFault (shape: ReturnType<typeof TypeCompiler.Compile>, claims: unknown): string {
+  const fault = shape.Errors(claims).First()
+  if (fault === undefined) return 'another shape than the schema of the claim mapping'
+  const wanted = fault.message === 'Expected required property' ? 'required' : fault.message.charAt(0).toLowerCase() + fault.message.slice(1)
+  return `${quoted(fault.path).slice(1, -1)}: ${wanted}`
 }
 
 function areTexts (value: unknown): boolean {

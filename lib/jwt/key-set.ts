@@ -210,7 +210,7 @@ export function createKeySet (
   function unavailable (): AuthError {
     const left = attemptedAt + wait - clock()
     const retryAfter = Number.isFinite(left) ? Math.max(1, Math.ceil(Math.min(left, wait) / 1000)) : 1
-    return new AuthError('AUTH_KEY_SET_UNAVAILABLE', reasonOf(failure), { cause: failure, retryAfter })
+    return new AuthError('AUTH_KEY_SET_UNAVAILABLE', reasonOf(failure), { cause: failure, retryAfter, detail: `the key set of the issuer ${settings.issuer} cannot be read` })
   }
 
   function publish (news: KeySetNews): void {

@@ -1,5 +1,5 @@
 /** The claims that RFC 7519 registers, and `azp`: the checks that are the same whatever the token is for. */
-import { AuthError } from '../errors.js'
+import { AuthError, quoted } from '../errors.js'
 import type { AuthErrorReason } from '../errors.js'
 
 export interface RegisteredClaimsSettings {
@@ -24,13 +24,13 @@ export interface RegisteredClaims { readonly iss: string, readonly sub: string, 
  */
 export function checkRegistered (claims: Record<string, unknown>, settings: RegisteredClaimsSettings): RegisteredClaims {
   const { iss, sub, aud, exp, nbf, iat, azp } = claims
-  if (iss !== settings.issuer || typeof iss !== 'string') throw refused('issuer')
-  if (typeof sub !== 'string' || sub === '' || !isWellFormed(sub)) throw refused('subject')
+  if (iss !== settings.issuer || typeof iss !== 'string') throw refused('issuer', `iss is ${quoted(iss)}, and must be ${quoted(settings.issuer)}`)
+  if (typeof sub !== 'string' || sub === '' || !isWellFormed(sub)) throw refused('subject', 'sub: expected a string that is not empty')
   // JSON has no NaN, but 1e999 is Infinity. A time that no Date can hold would throw in the application.
-  if (!Number.isFinite(exp) || Math.abs(exp as number) > latestDate) throw refused('claims')
-  if ((nbf !== undefined && !Number.isFinite(nbf)) || (iat !== undefined && !Number.isFinite(iat))) throw refused('claims')
-  if (settings.audience !== null && !isFor(aud, settings.audience)) throw refused('audience')
-  if (!isParty(azp, settings)) throw refused('azp')
+  if (!Number.isFinite(exp) || Math.abs(exp as number) > latestDate) throw refused('claims', 'exp: expected seconds since the epoch')
+  if ((nbf !== undefined && !Number.isFinite(nbf)) || (iat !== undefined && !Number.isFinite(iat))) throw refused('claims', 'nbf, iat: expected seconds since the epoch')
+  if (settings.audience !== null && !isFor(aud, settings.audience)) throw refused('audience', `aud is ${quoted(aud)}, and must contain one of ${quoted(settings.audience)}`)
+  if (!isParty(azp, settings)) throw refused('azp', `azp is ${quoted(azp)}, and must be one of ${quoted(settings.authorizedParties)}`)
   return { iss, sub, exp: exp as number }
 }
 
@@ -52,8 +52,8 @@ export function checkTimes (claims: Record<string, unknown>, now: number, tolera
   // Each comparison is written so that it rejects where `now` is no number.
   if (!(now < deadlineOf(exp, tolerance))) throw expired()
   const latest = now / 1000 + tolerance
-  if (nbf !== undefined && !(nbf <= latest)) throw refused('not-yet-valid')
-  if (iat !== undefined && !(iat <= latest)) throw refused('issued-in-future')
+  if (nbf !== undefined && !(nbf <= latest)) throw refused('not-yet-valid', `nbf is ${Math.ceil(nbf - latest)} s ahead of this clock and its tolerance`)
+  if (iat !== undefined && !(iat <= latest)) throw refused('issued-in-future', `iat is ${Math.ceil(iat - latest)} s ahead of this clock and its tolerance`)
 }
 
 /** The first millisecond at which a token is expired. */
@@ -86,6 +86,6 @@ function isParty (azp: unknown, { authorizedParties, azp: mode }: RegisteredClai
   return typeof azp === 'string' && azp !== '' && (authorizedParties === null || authorizedParties.includes(azp))
 }
 
-function refused (reason: AuthErrorReason): AuthError {
-  return new AuthError('AUTH_TOKEN_CLAIMS', reason)
+function refused (reason: AuthErrorReason, detail: string): AuthError {
+  return new AuthError('AUTH_TOKEN_CLAIMS', reason, { detail })
 }

@@ -40,7 +40,8 @@ function waitFor (answer: PromiseLike<unknown>, principal: JwtPrincipal): Promis
 }
 
 function unavailable (reason: AuthErrorReason, cause: unknown): AuthError {
-  return new AuthError('AUTH_STORE_UNAVAILABLE', reason, { cause })
+  const what = { 'time-limit': `no answer within ${timeLimit} ms`, rejected: 'answered neither true nor false' }[reason as string] ?? 'it failed'
+  return new AuthError('AUTH_STORE_UNAVAILABLE', reason, { cause, detail: `isRevoked: ${what}` })
 }
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {

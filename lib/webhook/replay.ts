@@ -1,7 +1,7 @@
 /** The memory of deliveries that were received, so that each is handled once. */
 import { hash, randomBytes } from 'node:crypto'
 import { AuthError } from '../errors.js'
-import { isPromiseLike, TimeLimitError, withinTimeLimit, type Timers } from './time-limit.js'
+import { failureOf, isPromiseLike, withinTimeLimit, type Timers } from './time-limit.js'
 
 /**
  * What a store answers to a try: `new`, the delivery is this try's; `in-progress`, another try is handling
@@ -47,6 +47,8 @@ export interface ReplayStore {
 /** What a claim needs beside its store. */
 export interface ClaimTools {
   readonly timers: Timers
+  /** What the store is called in a log line. */
+  readonly name: string
 }
 
 /** Milliseconds for which a try holds a delivery. A process that dies frees its deliveries after this. */
@@ -113,16 +115,16 @@ export class ClaimedDelivery {
   readonly #store: ReplayStore
   readonly #attempt: DeliveryTry
   readonly #retention: number
-  readonly #timers: Timers
+  readonly #tools: ClaimTools
   #timer: unknown = null
   #renewing: Promise<void> | null = null
   #held = false
 
-  constructor (store: ReplayStore, attempt: DeliveryTry, retention: number, { timers }: ClaimTools) {
+  constructor (store: ReplayStore, attempt: DeliveryTry, retention: number, tools: ClaimTools) {
     this.#store = store
     this.#attempt = attempt
     this.#retention = retention
-    this.#timers = timers
+    this.#tools = tools
   }
 
   /**
@@ -131,13 +133,13 @@ export class ClaimedDelivery {
    */
   hold (lost: () => void): void {
     this.#held = true
-    this.#timer = this.#timers.setTimeout(() => { this.#renew(lost) }, renewal)
+    this.#timer = this.#tools.timers.setTimeout(() => { this.#renew(lost) }, renewal)
     ;(this.#timer as { unref?: () => void } | null)?.unref?.()
   }
 
   /** Extends the lease no longer: nobody will say how the delivery ended. */
   abandon (): void {
-    if (this.#held) this.#timers.clearTimeout(this.#timer as never)
+    if (this.#held) this.#tools.timers.clearTimeout(this.#timer as never)
     this.#held = false
   }
 
@@ -158,18 +160,18 @@ export class ClaimedDelivery {
   #end (action: () => unknown): Outcome {
     this.abandon()
     // An extension that is under way must not arrive after the end.
-    if (this.#renewing === null) return call(action, this.#timers)
-    return this.#renewing.then(() => call(action, this.#timers))
+    if (this.#renewing === null) return call(action, this.#tools)
+    return this.#renewing.then(() => call(action, this.#tools))
   }
 
   async #finishAgain (first: AuthError | Promise<AuthError | null>): Promise<AuthError | null> {
     let failure = await first
     for (let tries = 1; failure !== null && tries < finishTries; tries++) {
       await new Promise<void>((resolve) => {
-        const timer = this.#timers.setTimeout(resolve, renewal)
+        const timer = this.#tools.timers.setTimeout(resolve, renewal)
         ;(timer as { unref?: () => void } | null)?.unref?.()
       })
-      failure = await call(() => this.#store.finish(this.#attempt, this.#retention), this.#timers)
+      failure = await call(() => this.#store.finish(this.#attempt, this.#retention), this.#tools)
     }
     return failure
   }
@@ -183,7 +185,7 @@ export class ClaimedDelivery {
       return this.#renewed(null, lost)
     }
     if (!isPromiseLike(answer)) return this.#renewed(answer, lost)
-    const state = withinTimeLimit(answer, timeLimit, this.#timers).then((value) => value, () => null)
+    const state = withinTimeLimit(answer, timeLimit, this.#tools.timers).then((value) => value, () => null)
     this.#renewing = state.then((state) => {
       this.#renewing = null
       this.#renewed(state, lost)
@@ -207,48 +209,45 @@ export function replayKey (...parts: ReadonlyArray<string | null>): string {
 }
 
 /** Begins a try. Throws or rejects unless the delivery is this try's. */
-function begin (store: ReplayStore, attempt: DeliveryTry, { timers }: ClaimTools): void | Promise<void> {
+function begin (store: ReplayStore, attempt: DeliveryTry, { timers, name }: ClaimTools): void | Promise<void> {
   let answer
   try {
     answer = store.begin(attempt, lease)
   } catch (error) {
-    throw unavailable(error)
+    throw failureOf(name, error)
   }
-  if (!isPromiseLike(answer)) return requireNew(answer)
+  if (!isPromiseLike(answer)) return requireNew(answer, name)
   const asked = answer
   let isSettled = false
   const settle = (): void => { isSettled = true }
   asked.then(settle, settle)
-  return withinTimeLimit(asked, timeLimit, timers).then(requireNew, (error: unknown) => {
+  return withinTimeLimit(asked, timeLimit, timers).then((state) => { requireNew(state, name) }, (error: unknown) => {
     // The store may have given the delivery to this try all the same, or may still do so. The request is
     // answered 503, so nobody will handle it: it is released now, and once more when a late answer says that
     // it was given.
-    const release = (): void => { releaseAll([new ClaimedDelivery(store, attempt, 0, { timers })]) }
+    const release = (): void => { releaseAll([new ClaimedDelivery(store, attempt, 0, { timers, name })]) }
     release()
     if (!isSettled) asked.then((state) => { if (state === 'new') release() }, release)
-    throw unavailable(error)
+    throw failureOf(name, error)
   })
 }
 
-function requireNew (state: unknown): void {
+function requireNew (state: unknown, name: string): void {
   if (state === 'new') return
   if (state === 'done') throw new AuthError('AUTH_DELIVERY_REPLAYED', 'replayed')
   if (state === 'in-progress') {
     throw new AuthError('AUTH_DELIVERY_REPLAYED', 'in-progress', { retryAfter: retryInProgress })
   }
   const cause = new TypeError('The replay store answered neither new, in-progress nor done')
-  throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { cause })
+  throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { cause, detail: `${name}: ${cause.message}` })
 }
 
-function call (action: () => unknown, timers: Timers): Outcome {
+function call (action: () => unknown, { timers, name }: ClaimTools): Outcome {
+  const unavailable = (cause: unknown): AuthError => failureOf(name, cause)
   try {
     const answer = action()
     return isPromiseLike(answer) ? withinTimeLimit(answer, timeLimit, timers).then(() => null, unavailable) : null
   } catch (error) {
     return unavailable(error)
   }
-}
-
-function unavailable (cause: unknown): AuthError {
-  return new AuthError('AUTH_STORE_UNAVAILABLE', cause instanceof TimeLimitError ? 'time-limit' : 'unreachable', { cause })
 }

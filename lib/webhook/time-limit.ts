@@ -1,4 +1,5 @@
 /** A bound on how long a secret resolver or a replay store may take. */
+import { AuthError } from '../errors.js'
 
 /** The two functions of a clock that can ring. Node's own, or a test's. */
 export interface Timers {
@@ -52,6 +53,21 @@ function handOver<T> (value: T, late: ((value: T) => unknown) | undefined): void
 export function timeOf (clock: () => number): number {
   const now: unknown = clock()
   return typeof now === 'number' ? now : NaN
+}
+
+/** The 503 of a part that failed or did not answer in time. `party` names it in the log. */
+export function failureOf (party: string, cause: unknown): AuthError {
+  if (isTimeLimit(cause)) return new AuthError('AUTH_STORE_UNAVAILABLE', 'time-limit', { cause, detail: `${party}: ${cause.message.toLowerCase()}` })
+  return new AuthError('AUTH_STORE_UNAVAILABLE', 'unreachable', { cause, detail: `${party}: it failed` })
+}
+
+function isTimeLimit (cause: unknown): cause is TimeLimitError {
+  try {
+    return cause instanceof TimeLimitError
+  } catch {
+    // A revoked proxy throws when it is looked at.
+    return false
+  }
 }
 
 /** Whether a value is a promise or acts like one. */

@@ -7,7 +7,7 @@ import { macUnder, type Mac } from './hmac.js'
 import { claimDelivery, replayKey, type ClaimedDelivery, type ReplayStore } from './replay.js'
 import { prepareSecrets, type PreparedSecrets, type Secret, type SecretAnswer } from './secret.js'
 import { isDeliveryId, isTimely, type PresentedSignature, type SignatureScheme } from './signature.js'
-import { isPromiseLike, TimeLimitError, timeOf, withinTimeLimit, type Timers } from './time-limit.js'
+import { failureOf, isPromiseLike, timeOf, withinTimeLimit, type Timers } from './time-limit.js'
 
 /** Finds the secret of a request: from its URL, or from the token or key that is proved already. The body is not read yet. */
 export type SecretResolver<R> = (request: R, proved: Principal | null) => SecretAnswer | Promise<SecretAnswer>
@@ -137,30 +137,30 @@ function prepareLiteral (secret: Secret | readonly Secret[], { name, scheme }: C
   return prepared
 }
 
-function resolveSecrets<R> (resolver: SecretResolver<R>, request: R, proved: Principal | null, { scheme, timers }: Context): PreparedSecrets | Promise<PreparedSecrets> {
+function resolveSecrets<R> (resolver: SecretResolver<R>, request: R, proved: Principal | null, { name, scheme, timers }: Context): PreparedSecrets | Promise<PreparedSecrets> {
   let answer
   try {
     answer = resolver(request, proved)
   } catch (error) {
-    throw unresolved(error)
+    throw unresolved(error, name)
   }
-  if (!isPromiseLike(answer)) return prepareAnswer(answer, scheme)
+  if (!isPromiseLike(answer)) return prepareAnswer(answer, scheme, name)
   return withinTimeLimit(answer, resolverTimeLimit, timers)
-    .then((value) => prepareAnswer(value, scheme), (error: unknown) => { throw unresolved(error) })
+    .then((value) => prepareAnswer(value, scheme, name), (error: unknown) => { throw unresolved(error, name) })
 }
 
-function prepareAnswer (answer: SecretAnswer, scheme: SignatureScheme): PreparedSecrets {
+function prepareAnswer (answer: SecretAnswer, scheme: SignatureScheme, name: string): PreparedSecrets {
   try {
     return prepareSecrets(answer, scheme)
   } catch (cause) {
-    throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { cause })
+    throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { cause, detail: `the secret of webhook '${name}': it cannot be read` })
   }
 }
 
-function unresolved (cause: unknown): AuthError {
+function unresolved (cause: unknown, name: string): AuthError {
   // A resolver over a store of this package has already said why the store cannot be asked.
   if (isAuthError(cause) && cause.code === 'AUTH_STORE_UNAVAILABLE') return cause
-  return new AuthError('AUTH_STORE_UNAVAILABLE', cause instanceof TimeLimitError ? 'time-limit' : 'unreachable', { cause })
+  return failureOf(`the secret of webhook '${name}'`, cause)
 }
 
 function openSignature (presented: PresentedSignature, { macs, tenantId }: PreparedSecrets, owner: string | null, isLiteral: boolean, context: Context): OpenedSignature {
@@ -209,7 +209,7 @@ function openSignature (presented: PresentedSignature, { macs, tenantId }: Prepa
       // From the earliest to the latest moment at which one time is timely there are two tolerances, and a second for rounding.
       const retention = scheme.tolerance === null ? untimedRetention : scheme.tolerance * 2000 + 1000
       const holder = isLiteral ? null : replayKey('owner', tenantId ?? owner ?? secrets[0]!)
-      return claimDelivery(replay, keys, holder, retention, { timers })
+      return claimDelivery(replay, keys, holder, retention, { timers, name: `the replay store of webhook '${name}'` })
     }
   }
 }

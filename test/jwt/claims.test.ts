@@ -50,10 +50,10 @@ t.test('a mapping that throws, or answers no principal, refuses the token', asyn
   t.equal(await read({ schema: Type.Object({}), principal: () => { throw new AuthError('AUTH_TOKEN_CLAIMS', 'actor') } }), 'AUTH_TOKEN_CLAIMS actor')
 })
 
-t.test('what a mapping has thrown is the cause, for logs, and so is that it answered nothing', async (t) => {
+t.test('what a mapping has thrown is the cause, for logs, and what it has not returned the detail', async (t) => {
   const fault = new Error('x')
   t.throws(() => compileMapping({ schema: Type.Object({}), principal: () => { throw fault } })({}), { code: 'AUTH_TOKEN_CLAIMS', cause: fault })
-  t.throws(() => compileMapping({ schema: Type.Object({}), principal: () => undefined as never })({}), { code: 'AUTH_TOKEN_CLAIMS', cause: { name: 'TypeError' } })
+  t.throws(() => compileMapping({ schema: Type.Object({}), principal: () => undefined as never })({}), { code: 'AUTH_TOKEN_CLAIMS', detail: /returned no object/ })
 })
 
 t.test('a schema that its checker cannot read does not start, and the message names the package', async (t) => {

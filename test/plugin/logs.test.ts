@@ -115,7 +115,7 @@ t.test('a 403 is logged with whose request it was, by ids; nobody is named where
     { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', principal: machine },
     { code: 'AUTH_SCOPE_REQUIRED', reason: 'scope', principal: machine },
     { code: 'AUTH_TENANT_MISMATCH', reason: 'tenant-other', principal: machine },
-    { code: 'AUTH_TOKEN_CLAIMS', reason: 'audience' },
+    { code: 'AUTH_TOKEN_CLAIMS', reason: 'audience', detail: 'aud is "x", and must contain one of ["causeflow-api"]' },
     { code: 'AUTH_API_KEY_MISSING', reason: 'absent' }
   ])
 })
@@ -127,19 +127,22 @@ t.test('a decision is published where somebody listens, with a duration and noth
   t.teardown(() => unsubscribe('causeflow-auth:decision', listener))
   const app = await createApp(t)
   app.get('/', async () => ({}))
+  app.get('/admin', { config: { auth: auth.jwt().roles('admin') } }, async () => ({}))
   app.get('/open', { config: { auth: auth.public() } }, async () => ({}))
   app.post('/hook', { config: { auth: auth.webhook() } }, async () => ({}))
   await app.inject('/')
   await app.inject({ url: '/', headers: bearer() })
+  await app.inject({ url: '/admin', headers: bearer() })
   await app.inject('/open')
   await app.inject({ method: 'POST', url: '/hook', payload: '{}', headers: signed('{}') })
   await app.inject({ method: 'POST', url: '/hook', payload: '{}', headers: signed('{ }') })
   for (const { duration } of events) t.ok(typeof duration === 'number' && duration > 0 && duration < 10_000)
   t.strictSame(events.map(({ duration, ...event }) => event), [
-    { outcome: 'refused', code: 'AUTH_CREDENTIAL_MISSING', reason: 'absent', scheme: null, route: 'GET /' },
-    { outcome: 'accepted', code: null, reason: null, scheme: 'jwt', route: 'GET /' },
-    { outcome: 'accepted', code: null, reason: null, scheme: null, route: 'GET /open' },
-    { outcome: 'accepted', code: null, reason: null, scheme: 'webhook', route: 'POST /hook' },
-    { outcome: 'refused', code: 'AUTH_SIGNATURE_INVALID', reason: 'digest', scheme: null, route: 'POST /hook' }
+    { outcome: 'refused', code: 'AUTH_CREDENTIAL_MISSING', reason: 'absent', detail: null, scheme: null, principal: null, route: 'GET /' },
+    { outcome: 'accepted', code: null, reason: null, detail: null, scheme: 'jwt', principal: { scheme: 'jwt', tenantId: 'ten_a', subject: 'usr_1' }, route: 'GET /' },
+    { outcome: 'refused', code: 'AUTH_ROLE_REQUIRED', reason: 'role', detail: null, scheme: null, principal: { scheme: 'jwt', tenantId: 'ten_a', subject: 'usr_1' }, route: 'GET /admin' },
+    { outcome: 'accepted', code: null, reason: null, detail: null, scheme: null, principal: null, route: 'GET /open' },
+    { outcome: 'accepted', code: null, reason: null, detail: null, scheme: 'webhook', principal: { scheme: 'webhook', tenantId: null, source: 'default' }, route: 'POST /hook' },
+    { outcome: 'refused', code: 'AUTH_SIGNATURE_INVALID', reason: 'digest', detail: null, scheme: null, principal: null, route: 'POST /hook' }
   ])
 })

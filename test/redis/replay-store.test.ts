@@ -218,7 +218,7 @@ t.test('a delivery that was given to its try too late is released, by the store 
     })
   }
   const store = new RedisReplayStore({ client, timers: time.timers as never })
-  const claimed = Promise.resolve(claimDelivery(store, ['key'], null, 60_000, { timers: time.timers as never }))
+  const claimed = Promise.resolve(claimDelivery(store, ['key'], null, 60_000, { timers: time.timers as never, name: 'the replay store' }))
   const refused = t.rejects(claimed, { code: 'AUTH_STORE_UNAVAILABLE', reason: 'time-limit' })
   time.pass(1000)
   await refused

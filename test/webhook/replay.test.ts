@@ -25,7 +25,7 @@ function createWorld (answer: <T>(method: string, work: () => T) => T | Promise<
     finish (attempt, retention) { calls.push(['finish', retention]); return answer('finish', () => memory.finish(attempt, retention)) },
     release (attempt) { calls.push(['release']); return answer('release', () => memory.release(attempt)) }
   }
-  const claim = async (keys = ['key']): Promise<ClaimedDelivery[]> => await claimDelivery(store, keys, null, 600_000, { timers: time.timers as never })
+  const claim = async (keys = ['key']): Promise<ClaimedDelivery[]> => await claimDelivery(store, keys, null, 600_000, { timers: time.timers as never, name: 'the replay store' })
   return { time, memory, calls, claim }
 }
 
