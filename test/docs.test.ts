@@ -2,7 +2,7 @@
 // references name what is there and nothing else.
 import t from 'tap'
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import ts from 'typescript'
@@ -12,11 +12,12 @@ import * as face from '../lib/index.js'
 import { readOptions } from '../lib/options.js'
 import * as openapiFace from '../lib/openapi/index.js'
 import * as testingFace from '../lib/testing/index.js'
+import { consumerFolder, packagesMissing } from './fixtures/consumer-packages.js'
 
 type Tap = Pick<typeof t, 'testdir'>
 
 // One block is compiled against the types of Fastify, Node and TypeBox, which takes its time on a busy machine.
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const repository = dirname(import.meta.dirname)
 const pages = new Map(['.', 'docs', '.github'].flatMap((folder) => markdown(folder)).map((page) => [page, readFileSync(join(repository, page), 'utf8')]))
@@ -52,9 +53,17 @@ t.test('every npm script that is named exists', async (t) => {
 })
 
 // What is generated repeats the comments of the source, and they show parts of programs.
+const withoutPackages = await packagesMissing('ecosystem')
 const blocks = [...pages].filter(([page]) => !page.startsWith('docs/reference/')).flatMap(([page, text]) => programs(page, text))
 
-t.test('every TypeScript block compiles against the source', { timeout: 200_000 }, async (t) => {
+t.test('every package of test/consumers/ecosystem has a block', { skip: withoutPackages }, async (t) => {
+  const { dependencies } = JSON.parse(readFileSync(join(consumerFolder('ecosystem'), 'package.json'), 'utf8'))
+  // graphql is what mercurius takes from its application.
+  const names = Object.keys(dependencies).filter((name) => name !== 'graphql')
+  t.strictSame(names.filter((name) => !blocks.some(({ source }) => source.includes(`from '${name}`))), [])
+})
+
+t.test('every TypeScript block compiles against the source', { timeout: 250_000 }, async (t) => {
   const directory = writeBlocks(t, blocks)
   const { config } = ts.readConfigFile(join(directory, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, directory)
@@ -74,7 +83,7 @@ t.test('every TypeScript block compiles against the source', { timeout: 200_000 
   }
 })
 
-t.test('every TypeScript block runs, starts its app, and prints what its comments say', { timeout: 100_000 }, async (t) => {
+t.test('every TypeScript block runs, starts its app, and prints what its comments say', { timeout: 250_000 }, async (t) => {
   const directory = writeBlocks(t, blocks)
   writeFileSync(join(directory, 'run.mts'), runner)
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(directory, 'run.mts'), ...blocks.map(({ name }) => name)], {
@@ -182,6 +191,7 @@ function writeBlocks (t: Tap, group: typeof blocks): string {
   const directory = t.testdir({})
   for (const { name, source } of group) writeFileSync(join(directory, name), source)
   writeFileSync(join(directory, 'package.json'), '{ "type": "module" }')
+  if (withoutPackages === false) symlinkSync(join(consumerFolder('ecosystem'), 'node_modules'), join(directory, 'node_modules'), 'junction')
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({
     extends: join(repository, 'tsconfig.json'),
     compilerOptions: {
@@ -267,13 +277,15 @@ function anchors (text: string): string[] {
 
 /**
  * The `ts` blocks of a page as files. A block that imports something is a program; one that does not
- * continues the program before it, in a scope of its own. `ts unchecked` is left out.
+ * continues the program before it, in a scope of its own. `ts unchecked` is left out, and so is `ts ecosystem` where the packages of
+ * test/consumers/ecosystem cannot be installed.
  */
 function programs (page: string, text: string): Array<{ name: string, source: string }> {
   const found: Array<{ name: string, source: string }> = []
   let program = ''
-  for (const block of text.matchAll(/^( *)```ts *\n([\s\S]*?)^ *```$/gm)) {
-    const code = block[2] ?? ''
+  for (const block of text.matchAll(/^( *)```ts( ecosystem)? *\n([\s\S]*?)^ *```$/gm)) {
+    if (block[2] !== undefined && withoutPackages !== false) continue
+    const code = block[3] ?? ''
     const starts = /^ *import /m.test(code)
     // In a file of its own the position is the page's, so that a complaint can be found.
     const line = text.slice(0, block.index).split('\n').length
