@@ -67,12 +67,21 @@ function ofThisProcess (): Buffer {
   return processKey
 }
 
+// Buffer.from passes over what is no base64, and a mistyped text could become another key of 32 bytes. One alphabet, and no bits to spare.
+const base64Pattern = /^(?:[A-Za-z0-9+/]{42}|[A-Za-z0-9_-]{42})[AEIMQUYcgkosw048]=?$/
+const hexPattern = /^[0-9a-f]{64}$/i
+
 function keyBytes (key: SealingKey): Buffer {
-  const bytes = typeof key !== 'string' ? Buffer.from(key) : Buffer.from(key, /^[0-9a-f]{64}$/i.test(key) ? 'hex' : 'base64')
-  if (bytes.length !== 32) {
+  const bytes = typeof key === 'string' ? bytesOfText(key) : Buffer.from(key)
+  if (bytes?.length !== 32) {
     throw configError('option', 'A sealing key must be 32 bytes, given as a Uint8Array or as hex or base64 text: make one with "openssl rand -base64 32"')
   }
   return bytes
+}
+
+function bytesOfText (key: string): Buffer | null {
+  if (hexPattern.test(key)) return Buffer.from(key, 'hex')
+  return base64Pattern.test(key) ? Buffer.from(key, 'base64') : null
 }
 
 // Eight digits of a digest of a random key: enough to tell two keys apart, nothing to find one by.

@@ -112,9 +112,11 @@ export function clerk (options: ClerkOptions): ClerkJwtOptions {
 }
 
 function issuerOf (publishableKey: string): string {
-  const encoded = /^pk_(?:test|live)_([\w+/=-]+)$/.exec(publishableKey)?.[1]
-  const host = /^([a-z0-9-]+(?:\.[a-z0-9-]+)+)\$$/i.exec(Buffer.from(encoded ?? '', 'base64').toString('latin1'))?.[1]
-  if (host === undefined) throw configError('option', 'publishableKey is not one of Clerk\'s: copy it from the dashboard, it begins with pk_test_ or pk_live_')
+  const encoded = /^pk_(?:test|live)_([A-Za-z0-9+/_-]+)={0,2}$/.exec(publishableKey)?.[1] ?? ''
+  const bytes = Buffer.from(encoded, 'base64')
+  const host = /^([a-z0-9-]+(?:\.[a-z0-9-]+)+)\$$/i.exec(bytes.toString('latin1'))?.[1]
+  // Buffer.from passes over a last digit that is no whole byte.
+  if (host === undefined || bytes.toString('base64url') !== encoded.replaceAll('+', '-').replaceAll('/', '_')) throw configError('option', 'publishableKey is not one of Clerk\'s: copy it from the dashboard, it begins with pk_test_ or pk_live_')
   return `https://${host}`
 }
 

@@ -62,6 +62,19 @@ t.test('a key that is not 32 bytes does not start, and the sentence does not rep
   }
 })
 
+t.test('a text with a character that is no base64, or of two alphabets, is no key', async (t) => {
+  const key = Buffer.alloc(32, 0xfb)
+  const text = key.toString('base64')
+  t.match(text, /^[A-Za-z0-9+/]{43}=$/)
+  const good = [text, text.slice(0, -1), key.toString('base64url'), key.toString('hex'), key.toString('hex').toUpperCase()]
+  for (const one of good) t.ok(sealer(one), one)
+  const bad = [
+    `${text.slice(0, 9)}!${text.slice(9)}`, `${text.slice(0, 9)} ${text.slice(9)}`, `${text}\n`, ` ${text}`, `${text}=`, `${text}AAAA`,
+    `-${text.slice(1)}`, text.replace(/.=$/, (end) => `${String.fromCharCode(end.charCodeAt(0) + 1)}=`), `${text.slice(0, 42)}=${text.slice(42)}`
+  ]
+  for (const one of bad) t.throws(() => sealer(one), { code: 'AUTH_CONFIG_OPTION' }, one)
+})
+
 t.test('without a key an ephemeral store seals for the life of the process and any other store not at all', async (t) => {
   const [one, two] = [createSealer([], true, randomBytes), createSealer([], true, randomBytes)]
   t.equal(two?.open(one?.seal('x', binding) ?? '', binding), 'x')

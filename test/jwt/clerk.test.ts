@@ -147,7 +147,7 @@ t.test('clerk() does not start with a key or URL that is none, or with an option
   t.equal(clerk({ publishableKey: key }).issuer, 'https://acme.example')
   const bad: unknown[] = [{}, { issuer: 'https://a.example', publishableKey: 'pk_test_YS5iJA==' }, { issuer: 'acme.clerk.accounts.dev' }, { issuer: 'https://acme.clerk.accounts.dev/' }, { issuer: 7 },
     { publishableKey: '' }, { publishableKey: 'pk_test_' }, { publishableKey: 'sk_test_YS5iJA==' }, { publishableKey: `pk_test_${Buffer.from('acme.example').toString('base64')}` },
-    { publishableKey: `x${key}` }, { publishableKey: `${key}!` }, { publishableKey: `pk_test_${Buffer.from('acme.example$evil').toString('base64')}` }, { issuer: new URL('https://acme.clerk.accounts.dev') }, { issuer: ['https://acme.clerk.accounts.dev'] },
+    { publishableKey: `x${key}` }, { publishableKey: `${key}!` }, { publishableKey: `${key}YS5i` }, { publishableKey: `${key.slice(0, 20)}=${key.slice(20)}` }, { publishableKey: `pk_test_${Buffer.from('acme.example$evil').toString('base64')}` }, { issuer: new URL('https://acme.clerk.accounts.dev') }, { issuer: ['https://acme.clerk.accounts.dev'] },
     { publishableKey: `pk_test_${Buffer.from('evil.example/x$').toString('base64')}` }, { publishableKey: `pk_test_${Buffer.from('user@evil.example$').toString('base64')}` }, { publishableKey: `pk_test_${Buffer.from('localhost$').toString('base64')}` },
     { issuer: 'https://a.example', role: {} }, { issuer: 'https://a.example', audience: 'x' }]
   for (const options of bad) t.throws(() => clerk(options as ClerkOptions), { code: 'AUTH_CONFIG_OPTION' }, JSON.stringify(options))
