@@ -147,7 +147,7 @@ function prepare (options: DeliverWebhookOptions): Prepared {
   requireId(id, 'deliverWebhook')
   const bytes = Buffer.from(event === undefined ? body! : JSON.stringify(event))
   if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
-  const headers = new Headers(options.headers)
+  const headers = readHeaders(options.headers)
   if (!headers.has('content-type')) headers.set('content-type', 'application/json')
   return {
     url: target(options),
@@ -165,6 +165,15 @@ function prepare (options: DeliverWebhookOptions): Prepared {
     random,
     timers,
     signal
+  }
+}
+
+/** Throws AUTH_CONFIG_OPTION, without the value: it may be a credential. */
+function readHeaders (given: DeliverWebhookOptions['headers']): Headers {
+  try {
+    return new Headers(given)
+  } catch {
+    throw configError('option', 'deliverWebhook({ headers }) has a name or a value that no header can have')
   }
 }
 

@@ -24,9 +24,13 @@ export function signWebhook (body: string | Uint8Array, secret: Secret, scheme: 
   if (bytes.length === 0) throw configError('option', 'An empty body cannot be signed: it would never verify')
   const { id = `msg_${randomUUID()}`, timestamp = Math.floor(Date.now() / 1000) } = options
   requireId(id, 'signWebhook')
-  if (!Number.isSafeInteger(timestamp) || timestamp < 0) throw configError('option', 'timestamp must be whole seconds since the epoch')
+  // No scheme reads more digits: milliseconds would never verify.
+  if (!Number.isSafeInteger(timestamp) || timestamp < 0 || timestamp > latestTimestamp) throw configError('option', 'timestamp must be whole seconds since the epoch')
   return signatureHeaders(scheme, signingMac(secret, scheme), bytes, { id, timestamp })
 }
+
+/** Twelve digits. */
+const latestTimestamp = 999_999_999_999
 
 export interface VerifyWebhookOptions {
   /** The name that the principal gets as its source. Default: `default`. */

@@ -55,10 +55,28 @@ export interface OutgoingDelivery {
   readonly timestamp: number
 }
 
-/** A scheme's signing of one body under one key. */
+/**
+ * A scheme's signing of one body under one key. Throws AUTH_CONFIG_OPTION for a name or a value that no header can have: a line feed in it
+ * would begin another header (RFC 9110 §5.5).
+ */
 export function signatureHeaders (scheme: SignatureScheme, mac: Mac, body: Uint8Array, delivery: OutgoingDelivery): Record<string, string> {
-  return scheme.sign(delivery, (prefix) => mac(prefix, body))
+  const headers = scheme.sign(delivery, (prefix) => mac(prefix, body))
+  for (const [name, value] of Object.entries(headers)) {
+    if (!isHeaderName(name)) throw configError('option', `The scheme ${scheme.name} writes a header whose name is none: use letters, digits and hyphens`)
+    if (typeof value !== 'string' || !fieldValue.test(value)) {
+      throw configError('option', `The scheme ${scheme.name} writes a value into ${name} that no header can have: use visible ASCII characters`)
+    }
+  }
+  return headers
 }
+
+/** Whether a text is the name of a header: a token of at most 128 characters (RFC 9110 §5.6.2). */
+export function isHeaderName (value: unknown): value is string {
+  return typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(value)
+}
+
+/** Visible ASCII, with spaces and tabs between. What is beyond ASCII is written in one encoding and read in another. */
+const fieldValue = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/
 
 /** Whether a value is a delivery's id: a text that is not empty and has at most 256 characters. */
 export function isDeliveryId (value: unknown): value is string {

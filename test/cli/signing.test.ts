@@ -153,3 +153,14 @@ t.test('options of another scheme are refused and not passed over', async (t) =>
     t.match(await ask(['verify', ...header, ...args], { stdin: body, env }), { code: 2, answer: null }, args.join(' '))
   }
 })
+
+t.test('what no header can hold is a fault of usage, and prints no header', async (t) => {
+  const env = { CAUSEFLOW_WEBHOOK_SECRET: Buffer.alloc(24, 1).toString('base64') }
+  for (const scheme of ['causeflow', 'standard-webhooks', 'github', 'slack', 'stripe', 'sentry']) {
+    for (const more of [['--id', 'a\nX-Evil: 1'], ['--id', 'a\r'], ['--id', ''], ['--timestamp', '1960-01-01T00:00:00Z'], ['--timestamp', '+100000-01-01T00:00:00Z']]) {
+      const { code, out } = await invoke(['sign', '--scheme', scheme, ...more], { stdin: body, env })
+      t.strictSame([code, out], [2, ''], `${scheme} ${JSON.stringify(more)}`)
+    }
+  }
+  for (const name of ['x\nX-Evil', 'x y', 'x:', '']) t.match(await ask(['sign', '--signature-header', name], { stdin: body, env }), { code: 2, answer: null }, name)
+})

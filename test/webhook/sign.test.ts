@@ -166,3 +166,25 @@ t.test('the vectors of this repository hold under openssl too', { skip: works('o
 function works (command: string, args: string[]): boolean {
   return spawnSync(command, args).status === 0
 }
+
+t.test('no scheme writes a value that would begin another header', async (t) => {
+  const bad = ['a\nX-Evil: 1', 'a\r\nX-Evil: 1', 'a\u0000', 'a\u007f', 'a b', 'a\u00e9', '', 'x'.repeat(257)]
+  for (const scheme of schemes) {
+    for (const id of bad) t.throws(() => signWebhook('x', 'c2VjcmV0', scheme, { id }), { code: 'AUTH_CONFIG_OPTION' }, `${scheme.name} ${JSON.stringify(id)}`)
+    for (const timestamp of [-1, 1.5, NaN, 1e12, '1\nX-Evil: 1' as unknown as number]) {
+      t.throws(() => signWebhook('x', 'c2VjcmV0', scheme, { timestamp }), { code: 'AUTH_CONFIG_OPTION' }, `${scheme.name} ${timestamp}`)
+    }
+  }
+  for (const scheme of [github(), sentry(), standardWebhooks()]) {
+    for (const id of bad) t.throws(() => scheme.sign({ id, timestamp: 1 }, () => Buffer.alloc(32)), { code: 'AUTH_CONFIG_OPTION' }, `${scheme.name} itself ${JSON.stringify(id)}`)
+  }
+})
+
+t.test('what an own scheme writes is checked, names and values, and the value is not repeated', async (t) => {
+  const writing = (headers: object): SignatureScheme => ({ name: 'own', headers: ['x-own'], tolerance: null, read: () => null, sign: () => headers as Record<string, string> })
+  for (const headers of [{ 'x-own': 'secret\nX-Evil: 1' }, { 'x-own': 'secret\r' }, { 'x-own': ' secret' }, { 'x-own': '' }, { 'x-own': 'secr\u00e9t' }, { 'x-own': 7 }, { 'x-own\nX-Evil': '1' }, { 'x own': '1' }, { '': '1' }]) {
+    t.throws(() => signWebhook('x', 'key', writing(headers)), { code: 'AUTH_CONFIG_OPTION', message: /^The scheme own writes / }, JSON.stringify(headers))
+    try { signWebhook('x', 'key', writing(headers)) } catch (error) { t.notMatch((error as Error).message, /secr|Evil/) }
+  }
+  t.strictSame(signWebhook('x', 'key', writing({ 'x-own': 'a b\tc' })), { 'x-own': 'a b\tc' })
+})

@@ -1,5 +1,5 @@
 import { hexDigest, strictHeader } from '../header.js'
-import type { SignatureScheme } from '../signature.js'
+import { requireId, type SignatureScheme } from '../signature.js'
 
 /**
  * GitHub's scheme: `X-Hub-Signature-256: sha256=<hex>`, the HMAC of the raw body alone.
@@ -21,5 +21,8 @@ const scheme: SignatureScheme = Object.freeze({
     const match = strictHeader(headers, header, 71, pattern)
     return match && { prefix: '', digests: [hexDigest(match[1]!)], timestamp: null, deliveryId: null }
   },
-  sign: ({ id }, mac) => ({ [header]: `sha256=${mac('').toString('hex')}`, 'x-github-delivery': id })
+  sign ({ id }, mac) {
+    requireId(id, 'github')
+    return { [header]: `sha256=${mac('').toString('hex')}`, 'x-github-delivery': id }
+  }
 } satisfies SignatureScheme)

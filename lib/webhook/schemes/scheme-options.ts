@@ -1,4 +1,5 @@
 import { configError, refuseUndefined } from '../../errors.js'
+import { isHeaderName } from '../signature.js'
 
 /** The form that each option of a scheme must have. */
 export type OptionForms = Record<string, 'seconds' | 'boolean' | 'header' | 'field'>
@@ -22,8 +23,7 @@ export function checkSchemeOptions (scheme: string, options: unknown, forms: Opt
 const hasForm: Record<OptionForms[string], (value: unknown) => boolean> = {
   seconds: (value) => typeof value === 'number' && Number.isFinite(value) && value > 0,
   boolean: (value) => typeof value === 'boolean',
-  // RFC 9110 §5.6.2, token.
-  header: (value) => typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(value),
+  header: isHeaderName,
   field: (value) => typeof value === 'string' && value !== ''
 }
 

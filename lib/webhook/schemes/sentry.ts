@@ -1,5 +1,5 @@
 import { hexDigest, strictHeader } from '../header.js'
-import type { SignatureScheme } from '../signature.js'
+import { requireId, type SignatureScheme } from '../signature.js'
 
 /**
  * Sentry's scheme: `Sentry-Hook-Signature: <hex>` without a prefix, the HMAC of the raw body alone, keyed with the
@@ -20,9 +20,8 @@ const scheme: SignatureScheme = Object.freeze({
     const match = strictHeader(headers, header, 64, pattern)
     return match && { prefix: '', digests: [hexDigest(match[0])], timestamp: null, deliveryId: null }
   },
-  sign: ({ id, timestamp }, mac) => ({
-    [header]: mac('').toString('hex'),
-    'sentry-hook-timestamp': String(timestamp),
-    'request-id': id
-  })
+  sign ({ id, timestamp }, mac) {
+    requireId(id, 'sentry')
+    return { [header]: mac('').toString('hex'), 'sentry-hook-timestamp': String(timestamp), 'request-id': id }
+  }
 } satisfies SignatureScheme)
