@@ -2,7 +2,7 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { exit, exitMeanings, type ExitCode } from './exit-code.js'
 import { Failure, usageFailure } from './failure.js'
-import { printableJson } from './printable.js'
+import { printable, printableJson, printableLines } from './printable.js'
 import type { World } from './world.js'
 
 /** What a command is added to: the program, its surroundings, and where the exit code goes. */
@@ -69,14 +69,17 @@ export function readMoment (text: string): number {
   return time
 }
 
-/** Writes an answer: JSON for programs, or the text for people. */
+/**
+ * Writes an answer: JSON for programs, or the text for people. Values from outside are to be made printable by the caller, who alone knows
+ * which line feeds are theirs; every other control and format character is escaped here.
+ */
 export function answer (world: World, options: { json?: boolean }, value: unknown, text: () => string): void {
-  world.stdout.write(options.json === true ? `${printableJson(value, 2)}\n` : text())
+  world.stdout.write(options.json === true ? `${printableJson(value, 2)}\n` : printableLines(text()))
 }
 
 /** A remark beside the answer, on stderr. Programs are not told. */
 export function remark (world: World, options: { json?: boolean }, text: string): void {
-  if (options.json !== true) world.stderr.write(`${text}\n`)
+  if (options.json !== true) world.stderr.write(`${printable(text)}\n`)
 }
 
 /** Done, or refused. */

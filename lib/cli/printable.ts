@@ -9,6 +9,11 @@ export function printable (text: string): string {
   return text.replace(unprintable, escaped)
 }
 
+/** A text of several lines: what is escaped on one line, but for the line feeds. A value inside of it has to be printable before. */
+export function printableLines (text: string): string {
+  return text.split('\n').map(printable).join('\n')
+}
+
 /** A value as JSON that is safe on a terminal and still the same JSON: one line, or indented. */
 export function printableJson (value: unknown, indent = 0): string {
   // What stands outside of strings is ASCII; the line feeds of indentation are the only controls there.

@@ -10,7 +10,7 @@ import { addTokenInspect } from './commands/token-inspect.js'
 import { addVerify } from './commands/verify.js'
 import { exit, type ExitCode } from './exit-code.js'
 import { failureOf, usageFailure } from './failure.js'
-import { printable, printableJson } from './printable.js'
+import { printable, printableJson, printableLines } from './printable.js'
 import { redact, refuseCredentials } from './redaction.js'
 import type { World } from './world.js'
 
@@ -48,7 +48,7 @@ export function createProgram (version: string, seat: Seat, json = false): Comma
       writeOut: (text) => { stdout.write(text) },
       writeErr: (text) => { if (!json) stderr.write(text) },
       // It repeats what was given, and that may be a secret in a place where none belongs.
-      outputError: (text, write) => { write(`${redact(text.trim()).replace(/^error: /, 'causeflow-auth: ').split('\n').map(printable).join('\n')}\n`) }
+      outputError: (text, write) => { write(`${printableLines(redact(text.trim()).replace(/^error: /, 'causeflow-auth: '))}\n`) }
     })
     .addHelpText('after', `\nSecrets are read from stdin, a hidden prompt, a file or the environment, and never from arguments.\n\n${exitHelp()}`)
     .showHelpAfterError('Run "causeflow-auth --help" to see the commands.')
@@ -78,5 +78,10 @@ function report (error: unknown, { stderr }: World, json: boolean): void {
   }
   stderr.write(`causeflow-auth: ${printable(message)}\n${mend === null ? '' : `  ${printable(mend)}\n`}`)
   // A fault is ours, and only its stack tells where.
-  if (failure.exitCode === exit.fault && error instanceof Error && error.stack !== undefined) stderr.write(`${redact(error.stack)}\n`)
+  if (failure.exitCode === exit.fault && error instanceof Error && error.stack !== undefined) stderr.write(`${printableStack(error, error.stack)}\n`)
+}
+
+/** The lines of a stack. The message in it may be a server's, with line feeds that would look like lines of ours. */
+function printableStack ({ message }: Error, stack: string): string {
+  return printableLines(redact(stack.replace(message, () => printable(message))))
 }

@@ -12,6 +12,7 @@ import { exit } from '../exit-code.js'
 import { Failure, usageFailure } from '../failure.js'
 import { openTeller, redisHelp, withRedis, type RedisOptions } from '../redis.js'
 import { renderPairs, renderTable } from '../table.js'
+import { printable } from '../printable.js'
 import type { World } from '../world.js'
 
 const sealingHelp = 'CAUSEFLOW_SEALING_KEYS holds what seals webhook secrets at rest, the same keys as the application\'s sealingKeys: 32 bytes each in base64 or hex, separated by commas, the newest first. Without it keys get no webhook secret.'
@@ -101,13 +102,13 @@ export function addKeyCommands (parent: Command, { world, end }: Seat): void {
             createdBefore: options.createdBefore === undefined ? null : new Date(options.createdBefore),
             revokedBy: options.by
           }))
-          answer(world, options, { revoked: keyIds }, () => keyIds.length === 0 ? 'No key was left to revoke\n' : keyIds.map((id) => `${id} is revoked\n`).join(''))
+          answer(world, options, { revoked: keyIds }, () => keyIds.length === 0 ? 'No key was left to revoke\n' : keyIds.map((id) => `${printable(id)} is revoked\n`).join(''))
           requireTold(untold, again)
           return end(exit.done)
         }
         const { outcome, untold } = await changeKeys(options, (keys) => keys.revoke({ tenantId: options.tenant, keyId, revokedBy: options.by }))
         if (outcome === 'not-found') throw notFound(options)
-        answer(world, options, { keyId, outcome }, () => `${keyId} ${outcome === 'revoked' ? 'is revoked' : 'was revoked before'}\n`)
+        answer(world, options, { keyId, outcome }, () => `${printable(keyId)} ${outcome === 'revoked' ? 'is revoked' : 'was revoked before'}\n`)
         requireTold(untold, again)
         end(exit.done)
       })

@@ -4,6 +4,7 @@ import { signWebhook } from '../../webhook/sign.js'
 import { addCommand, answer, parsed, readMoment, type Seat } from '../command.js'
 import { exit } from '../exit-code.js'
 import { usageFailure } from '../failure.js'
+import { printable } from '../printable.js'
 import { readBody, readScheme, readSecrets, secretHelp, withSigning, type SigningOptions } from '../signing.js'
 
 export function addSign (parent: Command, { world, end }: Seat): void {
@@ -26,7 +27,7 @@ export function addSign (parent: Command, { world, end }: Seat): void {
         timestamp: Math.floor((options.timestamp ?? world.clock()) / 1000),
         ...options.id !== undefined && { id: options.id }
       })
-      answer(world, options, headers, () => Object.entries(headers).map(([name, value]) => `${name}: ${value}\n`).join(''))
+      answer(world, options, headers, () => Object.entries(headers).map(([name, value]) => `${printable(name)}: ${printable(value)}\n`).join(''))
       end(exit.done)
     })
 }

@@ -138,7 +138,7 @@ function describe ({ header, claims, verified, principal, code, reason, message,
       ['E-mail', principal.email]
     ], '  ')}`)
   } else if (code !== null) {
-    parts.push(`${verified === false ? 'Refused' : 'Not decided'}: ${message} (${code}, ${reason})\n${hint === null ? '' : `  ${printable(hint)}\n`}`)
+    parts.push(`${verified === false ? 'Refused' : 'Not decided'}: ${printable(message ?? '')} (${code}, ${reason})\n${hint === null ? '' : `  ${printable(hint)}\n`}`)
   } else {
     parts.push('Not verified: name the issuer with --issuer to have it judged.\n')
   }

@@ -7,6 +7,7 @@ import { writeDistance } from '../duration.js'
 import { usageFailure } from '../failure.js'
 import { readBytes } from '../input.js'
 import { nearMisses, presentedSchemes } from '../near-miss.js'
+import { printable } from '../printable.js'
 import { readBody, readScheme, readSecrets, secretHelp, withSigning, withVerifying, type SigningOptions } from '../signing.js'
 import { renderPairs } from '../table.js'
 
@@ -91,7 +92,7 @@ function readHeaders (lines: readonly string[]): Record<string, string[]> {
 
 function describe (verdict: Verdict, now: number): string {
   if (!verdict.valid) {
-    return `Refused: ${verdict.message} (${verdict.code}, ${verdict.reason})\n${verdict.hints.map((hint) => `  ${hint}\n`).join('')}`
+    return `Refused: ${verdict.message} (${verdict.code}, ${verdict.reason})\n${verdict.hints.map((hint) => `  ${printable(hint)}\n`).join('')}`
   }
   const { deliveryId, timestamp } = verdict
   return `${verdict.message}\n${renderPairs([
