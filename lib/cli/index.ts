@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import type { Timers } from '../api-key/settings.js'
 import { openPostgres } from './database.js'
 import { exit } from './exit-code.js'
-import { run } from './program.js'
+import { report, run } from './program.js'
 import { openRedis } from './redis.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -14,8 +14,22 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 process.stdout.on('error', () => { process.exit(exit.fault) })
 
 const timers = globalThis as unknown as Timers
+const args = process.argv.slice(2)
+const json = args.includes('--json')
 
-process.exitCode = await run(process.argv.slice(2), version, {
+// What a driver throws where nobody catches it would end the process with 1, which means refused.
+process.on('uncaughtException', (error) => {
+  report(error, process, json)
+  process.exit(exit.fault)
+})
+
+// With --json a failure is all that is on stderr: drivers warn of options there.
+if (json) process.removeAllListeners('warning')
+
+// The limits on calls keep no process alive, and a driver that has given up on its connection does not either.
+const alive = setInterval(() => {}, 60_000)
+
+const code = await run(args, version, {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -27,3 +41,8 @@ process.exitCode = await run(process.argv.slice(2), version, {
   openStore: (request) => openPostgres(request, process.env),
   openRedis: () => openRedis(process.env, timers)
 })
+
+clearInterval(alive)
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => { stream.write('', () => { resolve() }) })))
+// A connection that a silent server does not close would keep the process.
+process.exit(code)

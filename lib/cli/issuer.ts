@@ -8,6 +8,7 @@ import { readOptions, type JwtOptions } from '../options.js'
 import { collect, parsed, readCount } from './command.js'
 import { usageFailure } from './failure.js'
 import type { World } from './world.js'
+import { isSet } from './environment.js'
 
 export interface IssuerOptions {
   issuer?: string
@@ -73,7 +74,8 @@ async function readPem (file: string): Promise<string> {
 
 function readSecret (name: string, { env }: Pick<World, 'env'>): string {
   const secret = env[name]
-  if (secret === undefined || secret === '') throw usageFailure(`The environment has no secret in ${name}`, `Set it, and export it: export ${name}`)
+  if (!isSet(secret)) throw usageFailure(`The environment has no secret in ${name}`, `Set it, and export it: export ${name}`)
+  if (Buffer.byteLength(secret) < 32) throw usageFailure(`The secret in ${name} has less than 32 bytes: it can be guessed from one token (RFC 7518 §3.2)`)
   return secret
 }
 

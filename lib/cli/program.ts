@@ -68,7 +68,8 @@ function addGroup (program: Command, name: string, summary: string): Command {
   return program.command(name).summary(summary).description(sentence(summary)).helpCommand(false).showHelpAfterError(`Run "causeflow-auth ${name} --help" to see its commands.`)
 }
 
-function report (error: unknown, { stderr }: World, json: boolean): void {
+/** Says a failure on stderr, as JSON for programs. */
+export function report (error: unknown, { stderr }: Pick<World, 'stderr'>, json: boolean): void {
   const failure = failureOf(error)
   const message = redact(failure.message)
   const mend = failure.mend === null ? null : redact(failure.mend)

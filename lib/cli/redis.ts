@@ -5,6 +5,7 @@ import { redisInvalidation, withInvalidation, type IoredisClient, type NodeRedis
 import type { ApiKeyStore } from '../api-key/store.js'
 import type { Timers } from '../api-key/settings.js'
 import { withinTimeLimit } from '../webhook/time-limit.js'
+import { isSet, readRedisUrl } from './environment.js'
 import { exit } from './exit-code.js'
 import { deepestMessage, Failure, usageFailure } from './failure.js'
 import type { World } from './world.js'
@@ -41,7 +42,7 @@ export function withRedis (command: Command): void {
 
 /** Whether the environment names a Redis. */
 export function isRedisConfigured (env: World['env']): boolean {
-  return env.REDIS_URL !== undefined && env.REDIS_URL !== ''
+  return isSet(env.REDIS_URL)
 }
 
 /**
@@ -49,9 +50,9 @@ export function isRedisConfigured (env: World['env']): boolean {
  * `importPackage` finds a driver by its name.
  */
 export async function openRedis (env: World['env'], timers: Timers, importPackage: (name: string) => Promise<unknown> = importOwn): Promise<OpenRedis> {
-  const url = readUrl(env.REDIS_URL)
+  const url = readRedisUrl(env)
   const { name, connect } = await findDriver(importPackage)
-  const { client, connected, end, fault } = connect(url)
+  const { client, connected, end, fault } = tryOut(() => connect(url))
   try {
     await withinTimeLimit(connected, connectLimit, timers)
   } catch (error) {
@@ -93,12 +94,13 @@ export async function openTeller ({ redisChannel }: RedisOptions, world: Pick<Wo
   }
 }
 
-function readUrl (url = ''): string {
-  // A driver's own complaint about a bad URL may hold the URL, and with it the password.
-  if (!URL.canParse(url) || !['redis:', 'rediss:'].includes(new URL(url).protocol)) {
-    throw usageFailure('REDIS_URL is no URL of Redis', 'Write it as redis://user:password@host:6379, or rediss:// for TLS, with % encoding in the password')
+/** A driver's own complaint about a URL may hold the URL, and with it the password. */
+function tryOut<T> (connect: () => T): T {
+  try {
+    return connect()
+  } catch {
+    throw usageFailure('REDIS_URL cannot be read by the driver', 'Write it as redis://user:password@host:6379/0, or rediss:// for TLS, with % encoding in the password')
   }
-  return url
 }
 
 /** A client that is on its way, and what its driver last said of it. */

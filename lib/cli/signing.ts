@@ -1,6 +1,6 @@
 /** What `sign` and `verify` share: the scheme, the secrets, the body. */
 import { Option, type Command } from 'commander'
-import { hashedSecret } from '../webhook/secret.js'
+import { hashedSecret, signingMac } from '../webhook/secret.js'
 import { causeflow, type CauseflowSchemeOptions } from '../webhook/schemes/causeflow.js'
 import { github } from '../webhook/schemes/github.js'
 import { sentry } from '../webhook/schemes/sentry.js'
@@ -9,6 +9,7 @@ import { standardWebhooks } from '../webhook/schemes/standard-webhooks.js'
 import { stripe } from '../webhook/schemes/stripe.js'
 import type { SignatureScheme } from '../webhook/signature.js'
 import { collect, parsed, readCount } from './command.js'
+import { isSet } from './environment.js'
 import { usageFailure } from './failure.js'
 import { askHidden } from './hidden-prompt.js'
 import { readBytes, readSecretFile } from './input.js'
@@ -72,30 +73,46 @@ export function readScheme ({ scheme, signatureHeader, bareHex, timestampField, 
   }
 }
 
-/** The secrets, at least one. They are read before the body, so that a prompt comes first. */
-export async function readSecrets (options: SigningOptions, world: World): Promise<string[]> {
+/**
+ * The secrets, at least one, each of which the scheme can read. They are read before the body, so that a prompt comes first.
+ * Throws a Failure of usage that names where a secret is from and never shows it.
+ */
+export async function readSecrets (options: SigningOptions, scheme: SignatureScheme, world: World): Promise<string[]> {
+  const found = await findSecrets(options, world)
+  return found.map(({ secret, from }) => {
+    const text = options.hashedSecret === true ? hashedSecret(secret) : secret
+    try {
+      signingMac(text, scheme)
+    } catch (error) {
+      throw usageFailure(`The secret in ${from} is none for --scheme ${scheme.name}: ${(error as Error).message}`)
+    }
+    return text
+  })
+}
+
+interface FoundSecret { secret: string, from: string }
+
+async function findSecrets (options: SigningOptions, world: World): Promise<FoundSecret[]> {
   const { secretEnv = [], secretFile = [] } = options
   const fromStdin = secretFile.filter((file) => file === '-').length
   if (fromStdin > 0 && (options.body === undefined || options.body === '-')) throw usageFailure('stdin cannot hold the secret and the body: give --body <file>')
   if (fromStdin > 1) throw usageFailure('stdin holds one secret')
-  const secrets: string[] = []
+  const secrets: FoundSecret[] = []
   for (const name of secretEnv) {
     const value = world.env[name]
-    if (value === undefined || value === '') throw usageFailure(`The environment has no secret in ${name}`, `Set it, and export it: export ${name}`)
-    secrets.push(value)
+    if (!isSet(value)) throw usageFailure(`The environment has no secret in ${name}`, `Set it, and export it: export ${name}`)
+    secrets.push({ secret: value, from: name })
   }
   for (const file of secretFile) {
     const secret = await readSecretFile(file, world)
     if (secret === '') throw usageFailure(`There is no secret in ${file}: it is empty`)
-    secrets.push(secret)
+    secrets.push({ secret, from: file === '-' ? 'stdin' : file })
   }
-  if (secrets.length === 0) {
-    const usual = world.env.CAUSEFLOW_WEBHOOK_SECRET
-    if (usual !== undefined && usual !== '') secrets.push(usual)
-    else if (world.stdin.isTTY === true) secrets.push(await askHidden('Webhook secret', world))
-    else throw usageFailure('There is no secret', 'Set CAUSEFLOW_WEBHOOK_SECRET, or name a variable with --secret-env or a file with --secret-file')
-  }
-  return options.hashedSecret === true ? secrets.map(hashedSecret) : secrets
+  if (secrets.length > 0) return secrets
+  const usual = world.env.CAUSEFLOW_WEBHOOK_SECRET
+  if (isSet(usual)) return [{ secret: usual, from: 'CAUSEFLOW_WEBHOOK_SECRET' }]
+  if (world.stdin.isTTY === true) return [{ secret: await askHidden('Webhook secret', world), from: 'the prompt' }]
+  throw usageFailure('There is no secret', 'Set CAUSEFLOW_WEBHOOK_SECRET, or name a variable with --secret-env or a file with --secret-file')
 }
 
 /** The body, byte for byte. */

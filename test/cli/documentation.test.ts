@@ -46,7 +46,7 @@ t.test('the exit codes are those of every help', async (t) => {
 t.test('the variables of the environment are those that the source names', async (t) => {
   const source = readdirSync(join(repository, 'lib/cli'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
     .map((file) => readFileSync(join(repository, 'lib/cli', file), 'utf8')).join('\n')
-  const named = new Set(source.match(/\b(?:CAUSEFLOW_[A-Z_]+|DATABASE_[A-Z_]+|REDIS_[A-Z_]+|PG[A-Z]+)\b/g))
+  const named = new Set(source.match(/\b(?:CAUSEFLOW_[A-Z_]+|DATABASE_[A-Z_]+|REDIS_[A-Z_]+|PG[A-Z_]+)\b/g))
   t.strictSame(rows('Environment').map(([name]) => name).sort(), [...named].sort())
 })
 

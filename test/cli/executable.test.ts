@@ -4,6 +4,9 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
+import { createTestIssuer } from '../../lib/testing/index.js'
+import { silentPostgres } from '../fixtures/silent-postgres.js'
+import { silentServer } from '../fixtures/silent-server.js'
 import { buildProgram } from './build.js'
 
 t.setTimeout(180_000)
@@ -42,6 +45,54 @@ t.test('a database that does not answer is 3, and its password is not told', asy
   const bad = execute(['migrate'], { more: { DATABASE_URL: 'app:hunter2 at db' } })
   t.equal(bad.status, 2)
   t.notMatch(stderr + bad.stderr, 'hunter2')
+})
+
+t.test('every command ends where a database, Redis or an issuer accepts it and then says nothing', async (t) => {
+  const [database, mute] = [await silentPostgres(t), (await silentServer(t)).port]
+  // What a URL says of time limits does not take ours away.
+  const url = `postgres://app@127.0.0.1:${database}/app?query_timeout=`
+  const issuer = await createTestIssuer()
+  t.teardown(() => issuer.close())
+  const tenant = ['--tenant', 'ten_ACME']
+  const endings = await Promise.all(([
+    [['key', 'list', ...tenant], { PGHOST: '127.0.0.1', PGPORT: `${database}` }],
+    [['key', 'list', ...tenant], { DATABASE_URL: url }],
+    [['key', 'create', '--name', 'CI', ...tenant], { DATABASE_URL: url }],
+    [['key', 'revoke', '--all', ...tenant], { DATABASE_URL: url, REDIS_URL: `redis://127.0.0.1:${mute}` }],
+    [['key', 'rotate', 'key_1', ...tenant], { DATABASE_URL: url }],
+    [['key', 'inspect'], { DATABASE_URL: url }, key],
+    [['migrate'], { DATABASE_URL: url }],
+    [['doctor'], { DATABASE_URL: url, DATABASE_LISTEN_URL: url, REDIS_URL: `redis://127.0.0.1:${mute}?connectTimeout=` }],
+    [['doctor', '--issuer', `http://127.0.0.1:${mute}`], {}],
+    [['token', 'inspect', '--issuer', `http://127.0.0.1:${mute}`, '--discovery'], {}, issuer.token()]
+  ] as Array<[string[], Record<string, string>, string?]>).map(async ([args, more, input = '']) => {
+    const child = spawn(process.execPath, [program, ...args, '--json'], { env: { ...env, ...more }, stdio: ['pipe', 'ignore', 'ignore'] })
+    const limit = setTimeout(() => child.kill('SIGKILL'), 60_000)
+    child.stdin.end(input)
+    const [code] = await once(child, 'close') as [number | null]
+    clearTimeout(limit)
+    return [args.slice(0, 2).join(' '), code]
+  }))
+  t.strictSame(endings, endings.map(([name]) => [name, 3]))
+})
+
+t.test('what a driver throws where nobody catches it is a fault, and no verdict', async (t) => {
+  const source = 'setInterval(() => { if (process.listenerCount("uncaughtException") > 0) throw new Error("\\u001b[2Jboom") }, 5)'
+  const thrower = `data:text/javascript,${encodeURIComponent(source)}`
+  for (const json of [[], ['--json']]) {
+    const child = spawn(process.execPath, ['--import', thrower, program, 'key', 'inspect', ...json], { env, stdio: ['pipe', 'pipe', 'pipe'] })
+    let errors = ''
+    child.stderr.on('data', (chunk) => { errors += chunk })
+    t.strictSame((await once(child, 'close'))[0], 4)
+    if (json.length === 0) t.match(errors, /^causeflow-auth: \\u001b\[2Jboom\nError: \\u001b\[2Jboom\n/)
+    else t.strictSame(JSON.parse(errors), { error: 'fault', message: '\u001b[2Jboom', mend: null })
+  }
+})
+
+t.test('with --json a warning of a driver is not mixed with the failure', async (t) => {
+  const { status, stderr } = execute(['key', 'list', '--tenant', 'x', '--json'], { more: { DATABASE_URL: 'postgres://app@127.0.0.1:1/x?sslmode=require' } })
+  t.equal(status, 3)
+  t.match(JSON.parse(stderr), { error: 'database_unavailable' })
 })
 
 t.test('a reader that goes away ends it without a stack', async (t) => {

@@ -1,6 +1,7 @@
 /** Node.js, Fastify and the keys that seal: what can be looked at without asking anybody. */
 import { readFile } from 'node:fs/promises'
 import { createSealer } from '../../api-key/seal.js'
+import { failureOf } from '../failure.js'
 import { finding, type Finding } from './finding.js'
 
 const lowestNode = [20, 19, 0] as const
@@ -25,14 +26,18 @@ export async function checkFastify (): Promise<Finding> {
   }
 }
 
-export function checkSealingKeys (keys: readonly string[], randomBytes: (size: number) => Uint8Array): Finding {
-  if (keys.length === 0) return finding('sealing keys', 'not-asked', 'CAUSEFLOW_SEALING_KEYS is not set: keys made here get no webhook secret')
+/** `readKeys` throws a Failure where what is configured is no key. */
+export function checkSealingKeys (readKeys: () => readonly string[], randomBytes: (size: number) => Uint8Array): Finding {
+  let keys: readonly string[]
   try {
-    const sealer = createSealer(keys, false, randomBytes)
-    const binding = { tenantId: 'a tenant', keyId: 'a key' }
-    if (sealer?.open(sealer.seal('a secret', binding), binding) !== 'a secret') throw new Error('What it seals does not open')
-    return finding('sealing keys', 'well', keys.length === 1 ? 'one, which seals and opens' : `${keys.length}: the first seals, all open`)
-  } catch {
-    return finding('sealing keys', 'wrong', 'CAUSEFLOW_SEALING_KEYS holds something that is no key', 'Each is 32 bytes in base64 or hex, separated by commas: openssl rand -base64 32')
+    keys = readKeys()
+  } catch (error) {
+    const { message, mend } = failureOf(error)
+    return finding('sealing keys', 'wrong', message, mend)
   }
+  if (keys.length === 0) return finding('sealing keys', 'not-asked', 'CAUSEFLOW_SEALING_KEYS is not set: keys made here get no webhook secret')
+  const sealer = createSealer(keys, false, randomBytes)
+  const binding = { tenantId: 'a tenant', keyId: 'a key' }
+  if (sealer?.open(sealer.seal('a secret', binding), binding) !== 'a secret') return finding('sealing keys', 'wrong', 'What CAUSEFLOW_SEALING_KEYS seals does not open')
+  return finding('sealing keys', 'well', keys.length === 1 ? 'one, which seals and opens' : `${keys.length}: the first seals, all open`)
 }

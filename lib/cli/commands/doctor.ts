@@ -35,7 +35,7 @@ export function addDoctor (parent: Command, { world, end }: Seat): void {
         ...await issuerFindings(options, world),
         ...await checkDatabase(storeRequest(options), overRedis, world),
         ...redis,
-        checkSealingKeys(sealingKeysOf(world), world.randomBytes)
+        checkSealingKeys(() => sealingKeysOf(world), world.randomBytes)
       ]
       const code = exitOf(findings)
       answer(world, options, { well: code === exit.done, findings }, () => findings.map(describe).join(''))

@@ -4,15 +4,17 @@ import { createApiKeys, type ApiKeys, type IssuedApiKey, type IssuedWebhookSecre
 import type { ApiKeyEnvironment } from '../../api-key/key.js'
 import type { ApiKeyRecord } from '../../api-key/record.js'
 import type { ApiKeyStore } from '../../api-key/store.js'
+import { createSealer } from '../../api-key/seal.js'
 import { readOptions } from '../../options.js'
 import { addCommand, answer, collect, parsed, readCount, readMoment, remark, type Seat } from '../command.js'
 import { databaseHelp, storeRequest, withDatabase, type DatabaseOptions } from '../database.js'
 import { readDuration } from '../duration.js'
+import { readSealingKeys, sealingKeyForm } from '../environment.js'
 import { exit } from '../exit-code.js'
 import { Failure, usageFailure } from '../failure.js'
+import { printable } from '../printable.js'
 import { openTeller, redisHelp, withRedis, type RedisOptions } from '../redis.js'
 import { renderPairs, renderTable } from '../table.js'
-import { printable } from '../printable.js'
 import type { World } from '../world.js'
 
 const sealingHelp = 'CAUSEFLOW_SEALING_KEYS holds what seals webhook secrets at rest, the same keys as the application\'s sealingKeys: 32 bytes each in base64 or hex, separated by commas, the newest first. Without it keys get no webhook secret.'
@@ -218,9 +220,15 @@ export function pairsOf (record: ApiKeyRecord): Array<readonly [string, string |
   ]
 }
 
-/** The keys that seal webhook secrets, out of the environment. */
+/** The keys that seal webhook secrets, out of the environment. Throws a Failure of usage that shows none of them. */
 export function sealingKeysOf ({ env }: Pick<World, 'env'>): string[] {
-  return (env.CAUSEFLOW_SEALING_KEYS ?? '').split(',').map((key) => key.trim()).filter((key) => key !== '')
+  const keys = readSealingKeys(env)
+  try {
+    createSealer(keys, false, () => new Uint8Array())
+  } catch {
+    throw new Failure(exit.usage, 'AUTH_CONFIG_OPTION', 'CAUSEFLOW_SEALING_KEYS holds something that is no key', sealingKeyForm)
+  }
+  return keys
 }
 
 function withTenant (command: Command): Command {

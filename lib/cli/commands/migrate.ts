@@ -8,7 +8,7 @@ import { exit } from '../exit-code.js'
 export function addMigrate (parent: Command, { world, end }: Seat): void {
   const command = addCommand(parent, 'migrate', 'make or complete the tables of API keys', {
     notes: ['Running it again changes nothing. It needs the right to create the schema and its tables; where only somebody else has it, give them what --print prints.', databaseHelp],
-    examples: ['causeflow-auth migrate', 'causeflow-auth migrate --print | psql -v ON_ERROR_STOP=1', 'causeflow-auth migrate --check']
+    examples: ['causeflow-auth migrate', 'causeflow-auth migrate --print | psql "$DATABASE_URL" -v ON_ERROR_STOP=1', 'causeflow-auth migrate --check']
   })
   command
     .option('--print', 'print the SQL and run nothing; it needs no database')

@@ -20,7 +20,7 @@ export function addSign (parent: Command, { world, end }: Seat): void {
     .addOption(new Option('--timestamp <time>', 'the delivery\'s time, ISO 8601 or seconds since the epoch (default: now)').argParser(parsed(readMoment)))
     .action(async (options: SigningOptions & { json?: boolean, id?: string, timestamp?: number }) => {
       const scheme = readScheme(options)
-      const [secret, ...more] = await readSecrets(options, world)
+      const [secret, ...more] = await readSecrets(options, scheme, world)
       if (secret === undefined || more.length > 0) throw usageFailure('One secret signs: name one')
       const body = await readBody(options, world)
       const headers = signWebhook(body, secret, scheme, {

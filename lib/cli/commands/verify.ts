@@ -40,7 +40,7 @@ export function addVerify (parent: Command, { world, end }: Seat): void {
     .action(async (options: VerifyOptions) => {
       const scheme = readScheme(options)
       const headers = readHeaders([...options.header ?? [], ...options.headersFile === undefined ? [] : await readLines(options.headersFile)])
-      const secrets = await readSecrets(options, world)
+      const secrets = await readSecrets(options, scheme, world)
       const body = await readBody(options, world)
       const clock = options.at === undefined ? world.clock : () => options.at as number
       const verdict: Verdict = { valid: true, deliveryId: null, timestamp: null, code: null, reason: null, message: 'The signature is right', hints: [] }
