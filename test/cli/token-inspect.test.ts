@@ -1,5 +1,8 @@
 import t from 'tap'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { hintFor } from '../../lib/cli/token-hints.js'
+import { reasons } from '../../lib/errors.js'
 import { createTestIssuer } from '../../lib/testing/index.js'
 import { ask, invoke, now } from './fixture.js'
 
@@ -59,6 +62,57 @@ t.test('a token that is refused is told with its reason and what may mend it', a
   await refused(issuer.clerkSession(), 'AUTH_TOKEN_CLAIMS', 'audience', /--clerk-session/)
   await refused(issuer.clerkSession(2, { sts: 'pending' }), 'AUTH_TOKEN_CLAIMS', 'session-pending', /not finished/, '--clerk-session')
   await refused(issuer.clerkSession(), 'AUTH_TOKEN_CLAIMS', 'azp', /"https:\/\/app.example.com".*--authorized-party/, '--clerk-session', '--authorized-party', 'https://elsewhere')
+})
+
+t.test('every reason for which a token is rejected has a hint, and only those', async (t) => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/tokens.md'), 'utf8')
+  const documented = [...page.matchAll(/^\| `AUTH_(?:TOKEN_\w+|KEY_SET_UNAVAILABLE)`.*? \| (.*) \|$/gm)].flatMap(([, list = '']) => list.split(', ').map((one) => one.replaceAll('`', '')))
+  const written = readdirSync(join(import.meta.dirname, '../../lib/jwt')).flatMap((file) => {
+    const source = readFileSync(join(import.meta.dirname, '../../lib/jwt', file), 'utf8')
+    return [...source.matchAll(/'AUTH_(?:TOKEN_\w+|KEY_SET_UNAVAILABLE)', '([\w-]+)'|(?:refused|malformed)\('([\w-]+)'\)/g)].map(([, one, other]) => one ?? other ?? '')
+  })
+  t.ok(documented.length > 20 && written.length > 20)
+  const hinted = reasons.filter((reason) => hintFor(reason, { header: null, claims: null, settings: null }) !== null)
+  t.strictSame([...new Set([...documented, ...written])].sort(), [...hinted].sort())
+  for (const reason of hinted) t.match(hintFor(reason, { header: {}, claims: {}, settings: null }), /^[A-Z]/, reason)
+})
+
+t.test('reasons that only another option brings are told with that option', async (t) => {
+  const rejected = async (stdin: string, reason: string, hint: RegExp, ...args: string[]) => {
+    t.match(await ask([...judged, ...args], { stdin, fetch }), { code: 1, answer: { verified: false, reason, hint } }, reason)
+  }
+  await rejected(issuer.token({}, { typ: 'at+jwt' }), 'type', /"at\+jwt".*--type/)
+  await rejected(issuer.token({}, { crit: ['b64'] }), 'crit', /extension/)
+  await rejected(issuer.token({ sub: '' }), 'subject', /^Its sub is ""/)
+  await rejected(issuer.token({ sub: undefined }), 'subject', /^Its sub is absent/)
+  await rejected(issuer.token({ org: 7 }), 'claims', /--claim wants/, '--claim', 'tenant=org')
+  await rejected(issuer.token(), 'azp', /absent.*--azp/, '--azp', 'require', '--authorized-party', 'x')
+  await rejected(issuer.clerkSession(2, { act: { sub: 'usr_2' } }), 'actor', /--no-impersonation/, '--clerk-session', '--no-impersonation')
+  await rejected(issuer.clerkSession(2, { sid: undefined, client_id: 'c' }), 'token-class', /--clerk-accept/, '--clerk-session')
+})
+
+t.test('what the plugin can be configured to accept is accepted', async (t) => {
+  const accepted = async (stdin: string, principal: object, ...args: string[]) => {
+    t.match(await ask([...judged, ...args], { stdin, fetch }), { code: 0, answer: { verified: true, principal } }, args.join(' '))
+  }
+  await accepted(issuer.token({}, { typ: 'at+jwt' }), { tenantId: claims.tenant_id }, '--type', 'at+jwt')
+  await accepted(issuer.token({}, { typ: 'application/AT+JWT' }), {}, '--type', 'x', '--type', 'at+jwt')
+  await accepted(issuer.clerkSession(2, { sid: undefined, client_id: 'c', scope: 'a b' }), { scopes: ['a', 'b'] }, '--clerk-session', '--clerk-accept', 'oauth')
+  await accepted(issuer.token({ sub: 'mch_1', aud: undefined, sid: undefined, scopes: 'm' }), { scopes: ['m'] }, '--clerk-session', '--clerk-accept', 'machine')
+  const own = { org: { id: 'acme' }, 'https://acme.example/roles': ['owner'], scope: 'read write', mail: 'a@b.c', 'a/b~c': 'x', roles: 7 }
+  const paths = ['--claim', 'tenant=/org/id', '--claim', 'roles=https://acme.example/roles', '--claim', 'scopes=scope', '--claim', 'email=mail']
+  await accepted(issuer.token(own), { tenantId: 'acme', roles: ['owner'], scopes: ['read', 'write'], email: 'a@b.c' }, ...paths)
+  await accepted(issuer.token(own), { tenantId: 'x', roles: [], scopes: [], email: null }, '--claim', 'tenant=/a~1b~0c')
+  await accepted(issuer.token(own), { tenantId: null }, '--claim', 'tenant=/org/none/below')
+  await accepted(issuer.token(own), { tenantId: null }, '--claim', 'tenant=/org/toString')
+  await accepted(issuer.token({ azp: 'x' }), {}, '--azp', 'require', '--authorized-party', 'x')
+  for (const args of [['--claim', 'tenant'], ['--claim', 'name=x'], ['--claim', 'tenant='], ['--claim', 'tenant=a', '--claim', 'tenant=b'], ['--claim', 'tenant=a', '--clerk-session'],
+    ['--clerk-accept', 'oauth'], ['--no-impersonation'], ['--clerk-session', '--clerk-accept', 'all'], ['--azp', 'always'], ['--azp', 'require']]) {
+    t.match(await ask([...judged, ...args], { stdin: issuer.token(), fetch }), { code: 2, answer: null }, args.join(' '))
+  }
+  for (const args of [['--type', 'x'], ['--claim', 'tenant=a'], ['--azp', 'off'], ['--no-impersonation'], ['--clerk-accept', 'oauth'], ['--clock-tolerance', '1']]) {
+    t.match(await ask([...bare, ...args], { stdin: issuer.token() }), { code: 2, failure: { message: 'Without --issuer nothing is verified' } }, args.join(' '))
+  }
 })
 
 t.test('a token that is none is refused with what is wrong with its form, issuer or not', async (t) => {

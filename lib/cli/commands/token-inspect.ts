@@ -1,6 +1,6 @@
 /** `token inspect`: what a token says, whether an issuer stands behind it, and if not, why. */
 import { Option, type Command } from 'commander'
-import { isAuthError, type AuthErrorReason } from '../../errors.js'
+import { isAuthError } from '../../errors.js'
 import { parseToken, type UnverifiedToken } from '../../jwt/bearer.js'
 import { createTokenVerifier, type TokenIssuerSettings } from '../../jwt/verify.js'
 import type { JwtPrincipal } from '../../principal.js'
@@ -12,6 +12,7 @@ import { readCredential } from '../input.js'
 import { readIssuer, withIssuer, withTokenRules, type IssuerOptions } from '../issuer.js'
 import { printable } from '../printable.js'
 import { renderPairs } from '../table.js'
+import { hintFor } from '../token-hints.js'
 import type { World } from '../world.js'
 
 interface Inspection {
@@ -62,7 +63,7 @@ export function addTokenInspect (parent: Command, { world, end }: Seat): void {
           code: error.code,
           reason: error.reason,
           message: failure.message,
-          hint: failure.mend ?? hintFor(error.reason, inspection, settings)
+          hint: failure.mend ?? hintFor(error.reason, { ...inspection, settings })
         })
       }
       answer(world, options, inspection, () => describe(inspection, clock()))
@@ -87,38 +88,11 @@ async function verifyToken (token: UnverifiedToken, settings: TokenIssuerSetting
   }
 }
 
-function requireNoRules ({ jwksPath, discovery, publicKeyFile, secretEnv, algorithm, audience, clerkSession, authorizedParty, clockTolerance }: IssuerOptions): void {
-  const given = [jwksPath, discovery, publicKeyFile, secretEnv, algorithm, clerkSession, authorizedParty, clockTolerance]
-  if (given.some((option) => option !== undefined) || Array.isArray(audience) || audience === false) {
+function requireNoRules ({ issuer, ...rules }: IssuerOptions & { json?: boolean, at?: number }): void {
+  const { json, at, audience, impersonation, ...others } = rules
+  // Those with a --no- are there without being given.
+  if (Object.values(others).some((option) => option !== undefined) || Array.isArray(audience) || audience === false || impersonation === false) {
     throw usageFailure('Without --issuer nothing is verified', 'Name the issuer, or take the other options off')
-  }
-}
-
-/** What may be wrong, from what the token says and what was asked for. */
-function hintFor (reason: AuthErrorReason, { header, claims }: Inspection, settings: TokenIssuerSettings | null): string | null {
-  const said = (name: string): string => JSON.stringify(claims?.[name]) ?? 'absent'
-  switch (reason) {
-    case 'size': return 'It is longer than any token that is looked at'
-    case 'form': return 'A token has three parts with full stops between them, and nothing around them'
-    case 'encoding': return 'A part is no base64url: a character was lost or changed'
-    case 'header': return 'Its first part is no JSON object'
-    case 'algorithm': return `It is signed with ${JSON.stringify(header?.alg) ?? 'no algorithm'}, and ${settings?.algorithms.join(', ')} is accepted: see --algorithm`
-    case 'key-id-absent': return 'It names no key (kid), and the issuer has a set of them: it is not one of this issuer\'s tokens'
-    case 'key-unknown': return `The issuer publishes no key ${JSON.stringify(header?.kid)}: the token is another issuer's, or its key was withdrawn`
-    case 'signature': return 'It was changed, or another key signed it: the token of another environment is the usual case'
-    case 'sender-constrained': return 'It is bound to a key of its sender (DPoP or a client certificate, see cnf), and is no bearer token'
-    case 'issuer': return `It names the issuer ${said('iss')}, and ${JSON.stringify(settings?.issuer)} is expected: they are compared character by character`
-    case 'audience': return claims?.sid !== undefined && claims.aud === undefined
-      ? 'It has no audience and looks like a session token of Clerk: see --clerk-session'
-      : `It is for ${said('aud')}, and ${settings?.audience?.join(' or ')} is expected: see --audience and --no-audience`
-    case 'azp': return `It was asked for by ${said('azp')}: see --authorized-party`
-    case 'claims': return 'A claim has another type than the mapping wants, or is missing: tenant_id and email are texts, roles is a list of them, exp is a number'
-    case 'session-pending': return 'The user has not finished signing in: to the application nobody is signed in'
-    case 'token-class': return 'It is a token of another class of the same issuer (a machine\'s, an OAuth client\'s, an id_token)'
-    case 'expired': return 'Ask for a new one. Session tokens of Clerk live for 60 seconds'
-    case 'not-yet-valid':
-    case 'issued-in-future': return 'It is from the future: compare this clock with the issuer\'s (causeflow-auth doctor --issuer <url>)'
-    default: return null
   }
 }
 
