@@ -78,6 +78,12 @@ function hidden (instance: object, description: string): unknown {
   return undefined
 }
 
+/** The methods whose bodies an instance reads; null where they cannot be read. */
+export function methodsWithBody (instance: FastifyInstance): ReadonlySet<string> | null {
+  const methods = hidden(instance, 'fastify.acceptedHTTPMethods') as { bodywith?: unknown } | undefined
+  return methods?.bodywith instanceof Set ? methods.bodywith as Set<string> : null
+}
+
 function symbolOf (holder: object, description: string): symbol | undefined {
   return Object.getOwnPropertySymbols(holder).find((candidate) => candidate.description === description)
 }

@@ -107,7 +107,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     // A parent's registration has been here, and a config copied from another route brings that route's record along: this one stands over both.
     route.config = { ...route.config, [kRoute]: record } as NonNullable<RouteOptions['config']>
     route.handler = wrapHandler(route.handler, record)
-    if (mayTakeBody(route.method)) addFirst(route, recheckDecisions)
+    if (mayTakeBody(route.method, this)) addFirst(route, recheckDecisions)
     if (record.options.config?.rawBody === true) addFirst(route, restoreContentType)
     addLabels(this, registration, record.declared)
   })
@@ -385,6 +385,7 @@ function refuseLostRule ({ options: { method, url, handler }, seen }: RouteRecor
 /** The one place that no hook of the application can skip. */
 function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   let alone = true
+  let takesBody: boolean | null = null
   const own: Handler = function causeflowAuthHandler (request, reply) {
     if (alone) {
       alone = false
@@ -398,8 +399,8 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
     if (proved !== plan && plan !== null && hasLostRule(proved, plan, record)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, plan)
     const fault = beginHandler(request)
     if (fault !== null) throw refuse(fault, request, reply, plan)
-    // An application may have given a body to a method that has none by itself, GET for example.
-    if (wasNotRechecked(request) && (mayTakeBody(record.options.method) || request.body !== undefined)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, plan)
+    takesBody ??= mayTakeBody(record.options.method, record.instance)
+    if (takesBody && wasNotRechecked(request)) throw refuse(new AuthError('AUTH_RULE_UNDECIDABLE', 'not-verified'), request, reply, plan)
     if (!state[kBody]?.signature) return handler.call(this, request, reply)
     return startHandler(request, reply, () => handler.call(this, request, reply))
   }

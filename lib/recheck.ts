@@ -1,7 +1,8 @@
 /** Decisions that wait for a body are made again where they have become old. */
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decide, type Pending, type Proof } from './decide.js'
 import { AuthError } from './errors.js'
+import { methodsWithBody } from './fastify-internals.js'
 import { kProofs } from './principal.js'
 import { refuse, settle } from './refusal.js'
 import { accept, kDecisions, stateOf, type Decision } from './request-state.js'
@@ -16,20 +17,23 @@ import type { Plan } from './route.js'
  */
 export const maxDecisionAge = 250
 
-/** The methods whose bodies Fastify does not read, so that their handler does not wait for one. */
+/** The methods whose bodies Fastify does not read by itself, so that their handler does not wait for one. */
 const bodyless = new Set(['GET', 'HEAD', 'TRACE'])
 
 /** What stands for the decisions of a request whose body is there: those made from now on do not wait for anything. */
 const arrived: readonly Decision[] = Object.freeze([])
 
-/** Whether the handler of such a route may have to wait for a body. */
-export function mayTakeBody (method: string | readonly string[]): boolean {
-  return [method].flat().some((one) => !bodyless.has(one.toUpperCase()))
+/** Whether the handler of such a route may have to wait for a body. `addHttpMethod` may have given one to GET, too. */
+export function mayTakeBody (method: string | readonly string[], instance: FastifyInstance): boolean {
+  const methods = [method].flat().map((one) => one.toUpperCase())
+  const known = methodsWithBody(instance)
+  return methods.some((one) => known === null ? !bodyless.has(one) : known.has(one))
 }
 
-/** Whether a request has a body to come. HTTP/2 does not have to announce one (RFC 9113 §8.1). */
+/** Whether a request may have a body to come. HTTP/2 does not have to announce one (RFC 9113 §8.1). */
 export function expectsBody (request: FastifyRequest): boolean {
-  return hasBody(request) || (request.raw.httpVersionMajor > 1 && !bodyless.has(request.method))
+  if (request.raw.httpVersionMajor === 1) return hasBody(request)
+  return (request.raw as { stream?: { endAfterHeaders?: boolean } }).stream?.endAfterHeaders !== true
 }
 
 /** Milliseconds by the clock of a registration; NaN, which counts as old, where it fails. */
