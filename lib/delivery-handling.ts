@@ -81,8 +81,7 @@ export class DeliveryHandling {
     this.#watchReply()
     let result: unknown
     try {
-      // Following a handler through its promises has a price, which is paid only where it is needed.
-      result = hasTimeout(this.#request) ? running.run(this, handler) : handler()
+      result = handler()
     } catch (error) {
       this.#ended('rejected')
       throw error
@@ -103,18 +102,21 @@ export class DeliveryHandling {
     })
   }
 
-  /** Notes an error that will be answered. */
-  failing (error: unknown): void {
-    const isPending = (this.#phase === 'running' || this.#phase === 'returned') && this.#status === null
-    if (isTimeout(error) && isPending) {
-      this.#timedOut = true
-      this.#ownStatus = this.#reply.statusCode
-    } else {
+  /** Notes an error, and has it answered by `answer`, which calls the error handler. */
+  fail (error: unknown, answer: () => void): void {
+    // Of an answer that came too late to be sent. What the handler has said is known already.
+    if (this.#timedOut) return answer()
+    if (!isTimeout(error) || this.#phase === 'before' || this.#phase === 'rejected') {
       // Which status it gets is not known yet. Released now, and not when the answer has been sent: the
       // sender may be fast.
       this.#status = 500
+      this.#settle()
+      return answer()
     }
+    this.#timedOut = true
+    this.#ownStatus = this.#reply.statusCode
     this.#settle()
+    answering.run(this, answer)
   }
 
   /** Notes a response that is about to be sent. */
@@ -211,7 +213,7 @@ export class DeliveryHandling {
     // A handler that returns its reply, to send it later, has a promise that ends with the connection, while
     // its work goes on. It is known by its asking the reply, and its end by what it sends.
     reply.then = (fulfilled, rejected) => {
-      if (!this.#timedOut || running.getStore() === this) this.#awaitsReply = true
+      if (!this.#isErrorHandler()) this.#awaitsReply = true
       let isPending = true
       const resume = (): void => {
         if (!isPending) return
@@ -258,13 +260,15 @@ export class DeliveryHandling {
     this.#settle()
   }
 
-  /**
-   * Whether the handler calls its reply and no hook will see it. Until a timeout is answered, an error
-   * handler may call the same reply: it does not run inside the handler. After that, only the handler is left.
-   */
+  /** Whether the handler calls its reply and no hook will see it. */
   #isUnseen (): boolean {
-    if (this.#timedOut) return this.#reply.sent || running.getStore() === this
+    if (this.#timedOut) return !this.#isErrorHandler()
     return this.#gone && this.#reply.sent
+  }
+
+  /** Whether the reply is called by what answers the timeout: an error handler, a hook, or Fastify for them. */
+  #isErrorHandler (): boolean {
+    return this.#timedOut && answering.getStore() === this
   }
 
   /** The status of a response with this payload. Fastify takes that of a web `Response` after all hooks. */
@@ -286,8 +290,11 @@ export class DeliveryHandling {
 type Watched = 'then' | 'send' | 'code' | 'status' | 'redirect' | 'callNotFound'
 type Method = (...values: unknown[]) => unknown
 
-/** The delivery whose handler is running: tells its calls of a reply from those of an error handler. */
-const running = new AsyncLocalStorage<DeliveryHandling>()
+/**
+ * The delivery whose timeout is being answered: tells the calls of an error handler from those of the handler.
+ * It follows the error handler, and not the handler, which may answer from a callback that has lost its context.
+ */
+const answering = new AsyncLocalStorage<DeliveryHandling>()
 
 /** Whether nobody is left to receive the response. */
 export function isGone ({ raw, request }: FastifyReply): boolean {
@@ -348,11 +355,6 @@ function quietly (log: () => void): void {
 
 function isTimeout (error: unknown): boolean {
   return (error as { code?: unknown } | null | undefined)?.code === 'FST_ERR_HANDLER_TIMEOUT'
-}
-
-function hasTimeout (request: FastifyRequest): boolean {
-  const { handlerTimeout = 0 } = request.routeOptions as { handlerTimeout?: number }
-  return handlerTimeout > 0
 }
 
 function isWebResponse (payload: unknown): payload is { status: number } {

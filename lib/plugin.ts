@@ -167,7 +167,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
       body.relabelled.restore()
       // Fastify closes after a parser's error, for the client might go on sending. Here nothing is left to send.
       if (body.failed && livesOn(request)) reply.removeHeader('connection')
-      body.handling?.failing(error)
+      if (body.handling !== null) return body.handling.fail(error, done)
     }
     done()
   })

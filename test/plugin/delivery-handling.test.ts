@@ -1,4 +1,5 @@
 // A delivery is in progress until its handler has ended, whatever becomes of the connection, and is handled once.
+import { AsyncResource } from 'node:async_hooks'
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
@@ -509,6 +510,88 @@ t.test('a handler is not started for a pipelined delivery whose socket has close
   t.equal(runs, 0)
   t.equal((await exchange(port, [request])).status, 200)
   slow.open()
+})
+
+/** Error handlers that call their reply more than once, or when the response has been sent. */
+const errorHandlers: Record<string, (reply: FastifyReply, error: Error) => unknown> = {
+  'sends and returns what it sent': async (reply) => { reply.code(503).send({}); return {} },
+  'sends and returns the error': async (reply, error) => { reply.code(503).send({}); return error },
+  'sends twice': async (reply) => { reply.code(503).send({}); await turn(); reply.code(200).send({}); return reply },
+  'sets status 200 when it has sent': async (reply) => { reply.code(503).send({}); await turn(); reply.code(200); return reply }
+}
+
+for (const [title, answer] of Object.entries(errorHandlers)) {
+  t.test(`after a handlerTimeout an error handler that ${title} says nothing of the handler`, async (t) => {
+    const leases = watchLeases(t)
+    for (const [name, [expected, handler]] of Object.entries(lateHandlers)) {
+      const { store, ends: noted } = createNotingStore()
+      const { app, start, status } = await createHttp2App(t, store, { handlerTimeout: 20 })
+      const { wait, open } = gate()
+      let [isLimited, runs] = [true, 0]
+      app.setErrorHandler((async (error: Error, _request: FastifyRequest, reply: FastifyReply) => await answer(reply, error)) as never)
+      app.post('/hook', { config }, ((request: FastifyRequest, reply: FastifyReply) => {
+        isLimited = 'signal' in request
+        return isLimited && ++runs === 1 ? handler(reply, wait) : {}
+      }) as never)
+      await start()
+      const first = await status()
+      // Older versions have no such option.
+      if (!isLimited) return
+      t.equal(first, 503, name)
+      for (let turns = 0; turns < 5; turns++) await turn()
+      if (expected !== 'lease') t.strictSame(noted, [], `${name}: held while the handler runs`)
+      open()
+      await until(() => leases() === 0)
+      for (let turns = 0; turns < 5; turns++) await turn()
+      t.strictSame(noted, expected === 'lease' ? [] : [expected], name)
+    }
+  })
+}
+
+t.test('after a handlerTimeout an answer from outside the context of the handler is the answer of the handler', async (t) => {
+  for (const [code, expected] of [[200, 'finish'], [500, 'release']] as const) {
+    const { store, ends } = createNotingStore()
+    const { app, start, status } = await createHttp2App(t, store, { handlerTimeout: 20 })
+    const outside = new AsyncResource('outside')
+    const slow = gate()
+    let [isLimited, timedOut] = [true, false]
+    app.setErrorHandler(async (_error, _request, reply) => { timedOut = true; await slow.wait; return reply })
+    app.post('/hook', { config }, ((request: FastifyRequest, reply: FastifyReply) => {
+      isLimited = 'signal' in request
+      if (!isLimited) return {}
+      until(() => timedOut).then(() => { outside.runInAsyncScope(() => { reply.code(code).send({}) }) }, () => {})
+    }) as never)
+    await start()
+    const first = await status()
+    if (!isLimited) return
+    t.equal(first, code)
+    for (let turns = 0; turns < 5; turns++) await turn()
+    t.strictSame(ends, [expected])
+    slow.open()
+  }
+})
+
+t.test('a good answer that a slow onSend hook holds back beyond handlerTimeout is the answer of the handler', async (t) => {
+  const { store, ends } = createNotingStore()
+  const { app, start, status } = await createHttp2App(t, store, { handlerTimeout: 20 })
+  const [slow, end] = [gate(), gate()]
+  let [isLimited, sends] = [true, 0]
+  app.addHook('onSend', async (_request, _reply, payload) => { if (++sends === 1 && isLimited) await slow.wait; return payload })
+  app.post('/hook', { config }, async (request, reply) => {
+    isLimited = 'signal' in request
+    reply.send({})
+    if (isLimited) await end.wait
+    return reply
+  })
+  await start()
+  const first = await status()
+  if (!isLimited) return
+  t.equal(first, 503)
+  t.strictSame(ends, [], 'the handler still runs')
+  end.open()
+  slow.open()
+  for (let turns = 0; turns < 10; turns++) await turn()
+  t.strictSame(ends, ['finish'])
 })
 
 t.test('a handlerTimeout before the handler frees the delivery, and the handler is not started', async (t) => {
