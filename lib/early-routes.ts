@@ -88,7 +88,7 @@ export function requireEarlyPlan (context: EarlyContext, registration: Registrat
  * but `hide` in its schema, in a scope that has its decorator. It answers without a body, or as a URL that does not exist. Any other
  * route for OPTIONS takes its rule or the default.
  */
-function isCorsPreflight ({ config, schema, server }: EarlyContext): boolean {
+export function isCorsPreflight ({ config, schema, server }: EarlyContext): boolean {
   const { url, method, auth } = config
   if (auth !== undefined || method !== 'OPTIONS' || server === undefined || !server.hasRequestDecorator('corsPreflightEnabled')) return false
   return url === `${server.prefix}*` && typeof schema === 'object' && schema !== null && Object.keys(schema).join() === 'hide'

@@ -195,6 +195,7 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
   const offline = options.secret !== undefined || options.publicKey !== undefined
   if (!offline) checkIssuerUrl(options.issuer, at)
   if ((options.azp === 'require' || options.azp === 'ifPresent') && options.authorizedParties === undefined) throw bad(at, `has azp: '${options.azp}' and no authorizedParties to compare with. List them`)
+  for (const party of options.authorizedParties ?? []) checkParty(party, at)
   if (options.tokenCache !== undefined && options.tokenCache !== false) check(`${at}.tokenCache`, options.tokenCache, { max: isCount, maxBytes: isCount })
   if (options.keySet !== undefined) check(`${at}.keySet`, options.keySet, { maxAge: isSeconds, cooldown: isSeconds, timeLimit: isSeconds, staleFor: [(value) => isNumber(value) && value >= 0, 'seconds, 0 or more'] })
   const base = options.issuer.endsWith('/') ? options.issuer.slice(0, -1) : options.issuer
@@ -225,6 +226,17 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
     },
     isRevoked: options.isRevoked ?? null
   }
+}
+
+/**
+ * A party is compared exactly with `azp`: a browser's origin has a scheme, and no path, slash or capital letter (RFC 6454 §6.2). Ids of
+ * clients are anything else. Throws AUTH_CONFIG_OPTION.
+ */
+function checkParty (party: string, at: string): void {
+  const given = /^https?:/i.test(party) ? party : /^[a-z0-9.-]+(?::\d+\/?|\/)$/i.test(party) ? `https://${party}` : null
+  if (given === null) return
+  const { origin } = URL.canParse(given) ? new URL(given) : { origin: '' }
+  if (origin !== party) throw bad(at, `has '${party}' in authorizedParties, which no azp equals. An origin has a scheme, and no path, slash or capital letter${origin === '' ? '' : `: '${origin}'`}`)
 }
 
 /** https, or http on this very machine: keys fetched over an open line are anybody's keys. */

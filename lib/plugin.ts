@@ -7,7 +7,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { AnyRequest } from './any-server.js'
-import { canListRoutes, earlyRoutes, planEarly, requireEarlyPlan, type EarlyPlan } from './early-routes.js'
+import { canListRoutes, earlyRoutes, isCorsPreflight, planEarly, requireEarlyPlan, type EarlyPlan } from './early-routes.js'
 import { AuthError, configError, isAuthError } from './errors.js'
 import { registerSignatureCheck } from './fastify-jwt.js'
 import { contextOf, knownContext, notFoundContextOf, notFoundContextsOf, requestHooksOf, routeConfigOf, routeContextsOf, wrapContextHandler, type RouteContext } from './fastify-internals.js'
@@ -129,6 +129,9 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     planEarlyRoutes()
     if (registration.bare && parent === null) {
       fastify.log.warn('causeflowAuth has neither jwt nor a default rule: routes that state no rule let nobody in. Give it jwt: { issuer }, or default: auth.public()')
+    }
+    if (records.some(isRejectedPreflight)) {
+      fastify.log.warn('@fastify/cors is registered after causeflowAuth, so its preflight requests take the default rule, and browsers that send no credential with them are rejected. Register @fastify/cors first, then causeflowAuth, then everything with routes')
     }
     if (records.length + notFound.length + early.length === 0) {
       fastify.log.warn('causeflowAuth guards no route: the scope that it is registered in has none. If routes stand beside or above it, wrap the plugin that registers it with fastify-plugin')
@@ -342,6 +345,12 @@ function compileRecord (record: RouteRecord): void {
   // Media types that a later onRoute hook has declared.
   if (plan.signed || plan.rawBody) addLabels(record.instance, registration, plan.declared)
   record.plan = plan
+}
+
+/** Whether a route is the one of @fastify/cors for preflights, and takes a rule that no preflight satisfies. */
+function isRejectedPreflight ({ instance, options: { method, schema, url }, plan, seen: { stated } }: RouteRecord): boolean {
+  if (plan === null || stated !== null || takesAnyone(nodeOf(plan.authRule) as RuleNode)) return false
+  return isCorsPreflight({ config: { method, url }, schema, server: instance })
 }
 
 /** Adds a preValidation hook before all others, in the route's own list: Fastify reads it when the app gets ready, and it may be filled until then. */

@@ -239,6 +239,11 @@ const refused: ReadonlyArray<readonly [what: string, options: unknown, message: 
   ['a claim mapping with one type and no list', { jwt: { issuer, claims: { ...causeflowClaims(), types: 'at+jwt' } } }, 'jwt.claims is not right. Give a claim mapping: causeflowClaims(), clerkSession() or { schema, principal, types } with types, if any, a list'],
   ['no authorized party', { jwt: { issuer, authorizedParties: [] } }, 'jwt.authorizedParties is not right. Give a list of non-empty strings'],
   ['an authorized party and no list', { jwt: { issuer, authorizedParties: 'https://app.example' } }, 'jwt.authorizedParties is not right. Give a list of non-empty strings'],
+  ['a party with a slash', { jwt: { issuer, authorizedParties: ['https://app.example.com/'] } }, "jwt has 'https://app.example.com/' in authorizedParties, which no azp equals. An origin has a scheme, and no path, slash or capital letter: 'https://app.example.com'"],
+  ['a party with a path', { jwt: { issuer, authorizedParties: ['https://app.example.com/x'] } }, "jwt has 'https://app.example.com/x' in authorizedParties, which no azp equals. An origin has a scheme, and no path, slash or capital letter: 'https://app.example.com'"],
+  ['a party with capital letters', { jwt: { issuer, authorizedParties: ['https://App.example.com'] } }, "jwt has 'https://App.example.com' in authorizedParties, which no azp equals. An origin has a scheme, and no path, slash or capital letter: 'https://app.example.com'"],
+  ['a party without a scheme', { jwt: { issuer, authorizedParties: ['localhost:3000'] } }, "jwt has 'localhost:3000' in authorizedParties, which no azp equals. An origin has a scheme, and no path, slash or capital letter: 'https://localhost:3000'"],
+  ['a party with the port of its scheme', { jwt: { issuer, authorizedParties: ['https://app.example.com:443'] } }, "jwt has 'https://app.example.com:443' in authorizedParties, which no azp equals. An origin has a scheme, and no path, slash or capital letter: 'https://app.example.com'"],
   ['azp that nothing is compared with', { jwt: { issuer, azp: 'require' } }, 'jwt has azp: \'require\' and no authorizedParties to compare with. List them'],
   ['an azp if present that nothing is compared with', { jwt: { issuer, azp: 'ifPresent' } }, 'jwt has azp: \'ifPresent\' and no authorizedParties to compare with. List them'],
   ['azp: true', { jwt: { issuer, azp: true, authorizedParties: ['a'] } }, 'jwt.azp is not right. Give \'require\', \'ifPresent\' or \'off\''],
@@ -354,4 +359,9 @@ t.test('what register() itself reads is no option of the plugin, and passes', as
   t.match(readOptions(own as never).jwt, [{ issuer }])
   t.doesNotThrow(() => readOptions({ prefix: undefined } as never))
   t.throws(() => readOptions({ jwt: { issuer, prefix: '/v1' } } as never), { code: 'AUTH_CONFIG_OPTION' })
+})
+
+t.test('ids of clients are parties as well as origins', async (t) => {
+  const authorizedParties = ['https://app.example.com', 'http://localhost:3000', 'chrome-extension://abcdefgh', 'my-client', '0oa1b2c3', '123-abc.apps.googleusercontent.com', '2f1e7a40-0000-4000-8000-000000000000']
+  t.strictSame(readOptions({ jwt: { issuer, authorizedParties } }).jwt[0]?.authorizedParties, authorizedParties)
 })

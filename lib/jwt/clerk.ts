@@ -102,6 +102,8 @@ export function clerk (options: ClerkOptions): ClerkJwtOptions {
     if (name !== 'roles' && name !== 'impersonation' && name !== 'accept') throw configError('option', `clerk() has no option "${name}"`)
   }
   refuseUndefined((name) => `clerk({ ${name} })`, options)
+  const bare = authorizedParties?.find((party) => typeof party === 'string' && !party.includes('://'))
+  if (bare !== undefined) throw configError('option', `clerk({ authorizedParties }) has '${bare}', which is no origin. Write its scheme too: 'https://${bare}'`)
   if ((issuer === undefined) === (publishableKey === undefined)) throw configError('option', 'clerk() needs either issuer or publishableKey')
   return {
     issuer: issuer === undefined ? issuerOf(publishableKey as string) : checkIssuer(issuer),

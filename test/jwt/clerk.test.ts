@@ -164,3 +164,10 @@ t.test('the permissions of a token of 8 kB cost no more than the token', async (
   t.equal(await scopes('o:dashboard', many(300, (index) => `p${index}`), `${(1n << 300n) - 1n}`), 300)
   t.equal(await scopes(`o:${'x'.repeat(2_000)}`, many(300, (index) => `p${index}`), `${(1n << 300n) - 1n}`), 0, '600 kB of permissions are none')
 })
+
+t.test('an authorized party without a scheme, which is no origin, does not start', async (t) => {
+  t.throws(() => clerk({ issuer: 'https://auth.causeflow.ai', authorizedParties: ['app.example.com'] }), {
+    code: 'AUTH_CONFIG_OPTION',
+    message: "clerk({ authorizedParties }) has 'app.example.com', which is no origin. Write its scheme too: 'https://app.example.com'"
+  })
+})

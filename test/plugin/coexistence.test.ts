@@ -13,7 +13,7 @@ import fastifyRateLimit from '@fastify/rate-limit'
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import { MemoryApiKeyStore, auth, causeflowAuth, createApiKey, principalOf } from '../../lib/index.js'
-import { authOptions, bearer, createApp, issueKey, refusalOf, refusals, signed, watchProcess, type Teardown } from '../fixtures/app.js'
+import { authOptions, bearer, createApp, createLog, issueKey, refusalOf, refusals, signed, watchProcess, type Teardown } from '../fixtures/app.js'
 
 watchProcess(t)
 
@@ -451,4 +451,22 @@ t.test('an application may decorate its own instance and requests beside ours', 
   await app.ready()
   await issueKey(app)
   t.strictSame((await app.inject({ url: '/', headers: bearer() })).json(), { user: null, principal: 'jwt' })
+})
+
+t.test('@fastify/cors after the plugin is a warning that names the order, where its preflights are rejected', async (t) => {
+  for (const [title, options, warned] of [['a default that asks for a token', {}, true], ['a public default', { default: auth.public() }, false]] as const) {
+    for (const order of ['before', 'after'] as const) {
+      const log = createLog()
+      const app = Fastify({ logger: log.logger })
+      t.teardown(() => app.close())
+      if (order === 'before') await app.register(fastifyCors)
+      await app.register(causeflowAuth, authOptions(options))
+      if (order === 'after') await app.register(fastifyCors)
+      app.get('/x', async () => 'in')
+      await app.ready()
+      t.equal(/Register @fastify\/cors first/.test(log.text()), warned && order === 'after', `${title}, ${order}`)
+      const preflight = await app.inject({ method: 'OPTIONS', url: '/x', headers: { origin: 'https://app.example.com', 'access-control-request-method': 'GET' } })
+      t.equal(preflight.statusCode, warned && order === 'after' ? 401 : 204)
+    }
+  }
 })
