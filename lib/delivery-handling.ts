@@ -44,6 +44,8 @@ export class DeliveryHandling {
   #ownStatus = 200
   /** The handler waits for the response, and its promise says nothing more than the response does. */
   #awaitsReply = false
+  /** The handler writes the response itself, and only its end says what was written. */
+  #hijacked = false
   /** What continues when the response has ended. */
   readonly #waiting: Array<() => void> = []
   /** The event loop has not turned since a handler was continued that had waited for a sender who left. */
@@ -126,10 +128,14 @@ export class DeliveryHandling {
     // Of a stream that has no reader from the start it does not matter whether it fails.
     this.#payload = isGone(this.#reply) ? 'whole' : kindOf(payload)
     if (this.#payload === 'stream') {
-      (payload as NodeJS.ReadableStream).once('error', () => {
+      const stream = payload as NodeJS.ReadableStream & { readableEnded?: boolean }
+      const failed = (): void => {
         this.#payload = 'failed-stream'
         this.#settle()
-      })
+      }
+      stream.once('error', failed)
+      // Destroyed in the middle, and not because its reader has left.
+      stream.once('close', () => { if (stream.readableEnded === false && !this.#gone) failed() })
     }
     this.#settle()
   }
@@ -139,7 +145,7 @@ export class DeliveryHandling {
     const saysNothing = value === undefined && this.#awaitsReply
     // Fastify sends nothing then, so that no hook will see it.
     const isUnseen = phase === 'resolved' && (this.#timedOut || (this.#gone && value === undefined))
-    if (isUnseen && !saysNothing) this.#status ??= this.#statusOf(value)
+    if (isUnseen && !saysNothing && !this.#hijacked) this.#status ??= this.#statusOf(value)
     this.#settle()
   }
 
@@ -208,7 +214,7 @@ export class DeliveryHandling {
   /** Watches what the handler does with its reply, for the time when no hook sees it any more. */
   #watchReply (): void {
     const reply = this.#reply as unknown as Record<Watched, Method>
-    const { then, send, code, redirect, callNotFound } = reply
+    const { then, send, code, redirect, callNotFound, hijack } = reply
 
     // A handler that returns its reply, to send it later, has a promise that ends with the connection, while
     // its work goes on. It is known by its asking the reply, and its end by what it sends.
@@ -236,6 +242,10 @@ export class DeliveryHandling {
       const result = send.call(reply, payload, ...rest)
       if (isUnseen) this.#answered(this.#statusOf(payload))
       return result
+    }
+    reply.hijack = () => {
+      this.#hijacked = true
+      return hijack.call(reply)
     }
     reply.callNotFound = () => {
       const isUnseen = this.#isUnseen()
@@ -287,7 +297,7 @@ export class DeliveryHandling {
   }
 }
 
-type Watched = 'then' | 'send' | 'code' | 'status' | 'redirect' | 'callNotFound'
+type Watched = 'then' | 'send' | 'code' | 'status' | 'redirect' | 'callNotFound' | 'hijack'
 type Method = (...values: unknown[]) => unknown
 
 /**

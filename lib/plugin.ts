@@ -133,7 +133,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     if (records.some(isRejectedPreflight)) {
       fastify.log.warn('@fastify/cors is registered after causeflowAuth, so its preflight requests take the default rule, and browsers that send no credential with them are rejected. Register @fastify/cors first, then causeflowAuth, then everything with routes')
     }
-    if (records.length + notFound.length + early.length === 0) {
+    if (records.length + notFound.length + early.length === 0 && (routeContextsOf(fastify)?.length ?? 0) > 0) {
       fastify.log.warn('causeflowAuth guards no route: the scope that it is registered in has none. If routes stand beside or above it, wrap the plugin that registers it with fastify-plugin')
     }
     if (early.length > 0) {

@@ -17,6 +17,9 @@ import {
 import { bearer, createTestIssuer } from '../lib/testing/index.js'
 import type { Teardown } from './fixtures/app.js'
 import { consumerFolder, packagesMissing, repository } from './fixtures/consumer-packages.js'
+import { watchProcess } from './fixtures/process-watch.js'
+
+watchProcess(t)
 
 // The package and the application are compiled, which takes its time on a busy machine.
 t.setTimeout(300_000)

@@ -349,7 +349,8 @@ const lateHandlers: Record<string, [end: 'finish' | 'release' | 'lease', handler
   'returns its reply and sends later': ['finish', async (reply, end) => { end.then(() => { reply.send({}) }, () => {}); return reply }],
   'is no promise and sends later': ['finish', (reply, end) => { end.then(() => { reply.send({}) }, () => {}) }],
   'returns its reply and never sends': ['lease', async (reply, end) => { await end; return reply }],
-  'is no promise and never sends': ['lease', () => {}]
+  'is no promise and never sends': ['lease', () => {}],
+  'hijacks its reply and writes status 500 itself': ['lease', async (reply, end) => { reply.hijack(); await end; reply.raw.writeHead(500).end() }]
 }
 
 for (const [name, [expected, handler]] of Object.entries(lateHandlers)) {
@@ -404,6 +405,8 @@ for (const [name, [expected, handler]] of Object.entries(lateHandlers)) {
     slow.open()
   })
 
+  // Fastify does not answer the timeout of a hijacked reply.
+  if (name.startsWith('hijacks')) continue
   t.test(`after a handlerTimeout a handler that ${name}: ${expected}`, async (t) => {
     const leases = watchLeases(t)
     const variants = [
@@ -524,6 +527,7 @@ for (const [title, answer] of Object.entries(errorHandlers)) {
   t.test(`after a handlerTimeout an error handler that ${title} says nothing of the handler`, async (t) => {
     const leases = watchLeases(t)
     for (const [name, [expected, handler]] of Object.entries(lateHandlers)) {
+      if (name.startsWith('hijacks')) continue
       const { store, ends: noted } = createNotingStore()
       const { app, start, status } = await createHttp2App(t, store, { handlerTimeout: 20 })
       const { wait, open } = gate()
@@ -675,4 +679,31 @@ t.test('a logger that throws ends neither the process nor the settling of a deli
     for (let turns = 0; turns < 20; turns++) await turn()
   }
   t.strictSame(faults, [])
+})
+
+t.test('a stream that is destroyed in the middle, with an error or without one, is a failure', async (t) => {
+  for (const error of [undefined, new Error('failed')]) {
+    for (const protocol of ['HTTP/1.1', 'HTTP/2']) {
+      const { store, ends } = createNotingStore()
+      const answer = (): Readable => {
+        const stream = new Readable({ read () {} })
+        stream.push('some')
+        setImmediate(() => { stream.destroy(error) })
+        return stream
+      }
+      if (protocol === 'HTTP/2') {
+        const { app, start, send } = await createHttp2App(t, store)
+        app.post('/hook', { config }, (_request, reply) => reply.send(answer()))
+        await start()
+        send().on('error', () => {})
+      } else {
+        const app = await createApp(t, webhook(store))
+        app.post('/hook', { config }, (_request, reply) => reply.send(answer()))
+        const socket = await open(await listen(app))
+        socket.on('error', () => {}).write(request)
+      }
+      await until(() => ends.length > 0)
+      t.strictSame(ends, ['release'], `${protocol}, ${error === undefined ? 'without an error' : 'with an error'}`)
+    }
+  }
 })

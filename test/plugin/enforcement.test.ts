@@ -1,7 +1,7 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { auth, causeflowAuth, principalOf, type Guard } from '../../lib/index.js'
-import { authOptions, bearer, createApp, issueKey, refusalOf, refusals, signed, token, tokenSecret } from '../fixtures/app.js'
+import { authOptions, bearer, createApp, issueKey, now, refusalOf, refusals, signed, token, tokenSecret } from '../fixtures/app.js'
 import { watchProcess } from '../fixtures/process-watch.js'
 
 watchProcess(t)
@@ -158,7 +158,7 @@ t.test('a request is decided once, however many registrations stand around its r
   await app.register(async (a) => {
     await a.register(causeflowAuth, { default: auth.jwt().check('counted', counted) })
     await a.register(async (deep) => {
-      await deep.register(causeflowAuth, {})
+      await deep.register(causeflowAuth, { clock: () => now })
       deep.get('/', whoami)
       deep.post('/hook', { config: { auth: auth.webhook().check('counted', counted) } }, async (request) => ({ type: request.headers['content-type'], raw: request.rawBody?.toString() }))
     })

@@ -17,7 +17,7 @@ for (const phase of [...after, ...neither]) {
   for (const [where, install] of [
     ['of the root', async (app: FastifyInstance, hook: Guard) => { app.addHook(phase as 'preHandler', hook) }],
     ['of a scope', async (app: FastifyInstance, hook: Guard) => { await app.register(async (scope) => { await scope.register(async (inner) => { inner.addHook(phase as 'preHandler', hook) }) }, { prefix: '/v1' }) }],
-    ['of a scope with a registration of its own', async (app: FastifyInstance, hook: Guard) => { await app.register(async (scope) => { await scope.register(causeflowAuth, {}); scope.addHook(phase as 'preHandler', hook) }, { prefix: '/v1' }) }]
+    ['of a scope with a registration of its own', async (app: FastifyInstance, hook: Guard) => { await app.register(async (scope) => { await scope.register(causeflowAuth, { clock: Date.now }); scope.addHook(phase as 'preHandler', hook) }, { prefix: '/v1' }) }]
   ] as const) {
     t.test(`the app fails to start with a guard in ${phase} ${where}`, async (t) => {
       const app = await createApp(t)
@@ -147,7 +147,7 @@ for (const phase of before) {
       scope.post('/', async () => { reached++ })
       await scope.register(async (inner) => { inner.get('/inner', async () => { reached++ }) })
       await scope.register(async (inner) => {
-        await inner.register(causeflowAuth, {})
+        await inner.register(causeflowAuth, { clock: Date.now })
         inner.get('/child', async () => { reached++ })
       })
     })

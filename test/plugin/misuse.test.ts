@@ -160,7 +160,7 @@ const misuses: Misuse[] = [
     code: 'AUTH_CONFIG_REGISTRATION',
     mend: /registered twice in one scope/,
     build: (app) => app.register(async (scope) => {
-      await scope.register(causeflowAuth, {})
+      await scope.register(causeflowAuth, { default: auth.deny() })
       await scope.register(causeflowAuth, {})
     })
   },

@@ -122,7 +122,7 @@ t.test('nothing that is refused leaves a trace: a bad signature, a failed condit
 
 t.test('without a signed id, the same bytes to two paths of one route are one delivery, because no path is signed', async (t) => {
   const app = await createReplayApp(t, new MemoryReplayStore({ clock: () => now }))
-  app.post('/:tenant/:provider', { config: { auth: auth.webhook() } }, async () => ({}))
+  app.post('/:customer/:provider', { config: { auth: auth.webhook() } }, async () => ({}))
   t.equal((await deliver(app, '/ten_a/github')).statusCode, 200)
   for (const url of ['/ten_a/stripe', '/ten_b/github', '/ten_a/github?again']) t.strictSame(refusalOf(await deliver(app, url)), replayed, url)
   t.equal((await deliver(app, '/ten_a/stripe', '{"to":"/ten_a/stripe","a":1}')).statusCode, 200)
