@@ -62,8 +62,9 @@ export type Step =
     /** The parameter that is compared; null where the URL is known to have none, or `.anyTenant()` says so. */
     readonly param: string | null
     /**
-     * The configured parameter, where `param` is another or none and nothing lifts the binding: it is compared as soon as the
-     * request itself has it. What is known of a URL is a copy, and what serves the request may be another.
+     * The configured parameter, where `param` is another or none and nothing lifts the binding: it is
+     * compared as soon as the request itself has it. What is known of a URL is a copy, and what serves the
+     * request may be another.
      */
     readonly implicit: string | null
     readonly required: boolean
@@ -86,8 +87,10 @@ export interface Branch {
   readonly proofs: readonly Scheme[]
   /** A parameter that the rule itself names; null where it names none. */
   readonly boundTo: string | null
-  /** Every parameter that is compared with a tenant; null where none is. */
+  /** The parameters that are compared with a tenant; null where none is. */
   readonly tenantParams: readonly string[] | null
+  /** The same where a webhook next to a token or a key has named a tenant: it is compared only then. */
+  readonly signedTenantParams: readonly string[] | null
 }
 
 /** A rule ready for deciding. */
@@ -317,7 +320,8 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     for (const check of node.checks) steps.push({ type: 'check', subject, check })
   }
   const schemes = leaves.map(({ kind }) => kind.scheme)
-  const compared = new Set([...before, ...after].flatMap((step) => step.type === 'tenant' ? [step.param ?? [], step.implicit ?? []].flat() : []))
+  const tenantSteps = [...before, ...after].filter((step) => step.type === 'tenant')
+  const isAlwaysCompared = (step: typeof tenantSteps[number]): boolean => step.alone || leaves[step.subject]?.kind.scheme !== 'webhook'
   return {
     kinds: leaves.reduce((bits, { kind }) => bits | kind.bit, 0),
     leaves: leaves.map(({ kind, names }) => ({ kind, names })),
@@ -326,11 +330,20 @@ function branchOf ({ leaves, conditions }: Draft, offer: Offer, place: Place): B
     after,
     proofs: Object.freeze((['jwt', 'apiKey', 'webhook'] as const).filter((scheme) => schemes.includes(scheme))),
     boundTo: leaves.find(({ tenantParam }) => tenantParam !== null)?.tenantParam ?? null,
-    tenantParams: compared.size > 0 ? Object.freeze([...compared]) : null
+    tenantParams: paramsOf(tenantSteps.filter(isAlwaysCompared)),
+    signedTenantParams: paramsOf(tenantSteps)
   }
 }
 
-/** `:tenant_id`, `:tenantIdd` or `:tenant` where the tenant is in `:tenantId` would start, and be bound to nobody. */
+function paramsOf (steps: ReadonlyArray<Extract<Step, { type: 'tenant' }>>): readonly string[] | null {
+  const names = new Set(steps.flatMap(({ param, implicit }) => [param ?? [], implicit ?? []].flat()))
+  return names.size > 0 ? Object.freeze([...names]) : null
+}
+
+/**
+ * `:tenant_id`, `:tenantIdd` or `:tenant`, where the tenant is in `:tenantId`, would be compared with no
+ * tenant.
+ */
 function refuseLookAlike (param: string, { label, params }: Place): void {
   const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '')
   const alike = params?.find((name) => plain(name) === plain(param) || `${plain(name)}id` === plain(param) || isNear(name, param))

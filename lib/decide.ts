@@ -304,7 +304,8 @@ function proofOf (branch: Branch, evidence: Evidence): Proof {
   const principal = principalOfLeaf(branch, branch.principal, evidence)
   if (branch.proofs.length === 1) return { pending: false, principal, proofs: null, tenantParams: branch.tenantParams }
   const proofs = branch.leaves.map((_, index) => principalOfLeaf(branch, index, evidence))
-  return { pending: false, principal: withProofs(principal, branch), proofs, tenantParams: branch.tenantParams }
+  const isSigned = proofs.some(({ scheme, tenantId }) => scheme === 'webhook' && tenantId !== null)
+  return { pending: false, principal: withProofs(principal, branch), proofs, tenantParams: isSigned ? branch.signedTenantParams : branch.tenantParams }
 }
 
 // Principals that are remembered come again and again, and copying one takes longer than deciding about it.

@@ -276,7 +276,9 @@ export class DeliveryHandling {
     return this.#gone && this.#reply.sent
   }
 
-  /** Whether the reply is called by what answers the timeout: an error handler, a hook, or Fastify for them. */
+  /**
+   * Whether the reply is called by what answers the timeout: an error handler, a hook, or Fastify for them.
+   */
   #isErrorHandler (): boolean {
     return this.#timedOut && answering.getStore() === this
   }
@@ -301,8 +303,9 @@ type Watched = 'then' | 'send' | 'code' | 'status' | 'redirect' | 'callNotFound'
 type Method = (...values: unknown[]) => unknown
 
 /**
- * The delivery whose timeout is being answered: tells the calls of an error handler from those of the handler.
- * It follows the error handler, and not the handler, which may answer from a callback that has lost its context.
+ * The delivery whose timeout is being answered: tells the calls of an error handler from those of the
+ * handler. It follows the error handler, and not the handler, which may answer from a callback that has lost
+ * its context.
  */
 const answering = new AsyncLocalStorage<DeliveryHandling>()
 

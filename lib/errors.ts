@@ -83,7 +83,10 @@ export interface AuthErrorOptions {
   scopes?: readonly string[]
   /** Who was proved and may not: for logs. */
   principal?: Principal
-  /** Which part failed, and what was expected: for logs. Never a credential; a value from outside is quoted and cut (`quoted`). */
+  /**
+   * Which part failed, and what was expected: for logs. Never a credential; a value from outside is quoted
+   * and cut (`quoted`).
+   */
   detail?: string
 }
 
@@ -121,7 +124,10 @@ export class AuthError extends Error {
     Object.defineProperty(this, 'detail', { value: options.detail ?? null })
   }
 
-  /** `statusCode` under its other name: with `expose`, the form of http-errors, which NestJS and other error handlers read. */
+  /**
+   * `statusCode` under its other name: with `expose`, the form of http-errors, which NestJS and other error
+   * handlers read.
+   */
   get status (): number {
     return this.statusCode
   }
@@ -133,7 +139,9 @@ export class AuthError extends Error {
 }
 AuthError.prototype.name = 'AuthError'
 
-/** A value from outside, for a detail: as JSON, so that it cannot forge a log line, and cut at 256 characters. */
+/**
+ * A value from outside, for a detail: as JSON, so that it cannot forge a log line, and cut at 256 characters.
+ */
 export function quoted (value: unknown): string {
   const text = JSON.stringify(value) ?? 'undefined'
   return text.length > 256 ? `${text.slice(0, 256)}…` : text
@@ -156,7 +164,10 @@ export function errorCatalogue (): ReadonlyArray<{ code: AuthErrorCode, status: 
 
 const schemeNames: Record<Scheme, string> = { jwt: 'Bearer', apiKey: 'ApiKey', webhook: 'Signature' }
 
-/** Of the 403s only a missing scope has one: a client that starts a new authorization would get no other role or tenant by it. */
+/**
+ * Of the 403s only a missing scope has one: a client that starts a new authorization would get no other role
+ * or tenant by it.
+ */
 function hasChallenge ({ status, challenge }: Entry): boolean {
   return status === 401 || challenge === 'insufficient_scope'
 }

@@ -207,16 +207,17 @@ function warn (error: Error, request: FastifyRequest): void {
 }
 
 /**
- * Notes that a handler begins. Null where it may: every guard that stands before it has let the request in, and the tenant is still that
- * of the parameters. `enforced` is the rule that the handler decides by itself: the guards of that rule need not have run.
+ * Notes that a handler begins. Null where it may: every guard that stands before it has let the request in,
+ * and the tenant is still that of the parameters. `enforced` is the rule that the handler decides by itself:
+ * the guards of that rule need not have run.
  */
 export function beginHandler (request: FastifyRequest, context = contextOf(request), enforced: AuthRule | null = null): AuthError | null {
   return guardFault(request, context, enforced) ?? tenantFault(request)
 }
 
 /**
- * Why a guard has not let the request in: a hook that throws undefined ends its phase and skips the guards behind it, and a guard that
- * nothing waits for has not decided. The guards are read from the context.
+ * Why a guard has not let the request in: a hook that throws undefined ends its phase and skips the guards
+ * behind it, and a guard that nothing waits for has not decided. The guards are read from the context.
  */
 function guardFault (request: FastifyRequest, context: RouteContext | null, enforced: AuthRule | null): AuthError | null {
   if (!guardsExist) return null

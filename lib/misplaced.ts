@@ -33,7 +33,10 @@ const routeHooks = new Set<PropertyKey>([...guardHooks, 'preSerialization', 'onS
 /** Names under which Fastify has no hooks and other frameworks have. */
 const hookLike = /^(?:pre|on|before)[-_a-z]+$|^(?:middleware|guard|hook|use|before|auth|authenticate|authorize)s?$/i
 
-/** A function under a name that Fastify does not read may be a guard inside another function: `preHandlers: app.auth([guard])`. */
+/**
+ * A function under a name that Fastify does not read may be a guard inside another function: `preHandlers:
+ * app.auth([guard])`.
+ */
 function refuseMistypedHooks (label: string, options: object): void {
   const { config } = options as { config?: unknown }
   for (const [holder, path] of [[options, ''], [config, 'config.']] as const) {
@@ -103,7 +106,10 @@ export function kindOf (value: unknown, stated: AuthRule | null): Found['what'] 
   return rule === undefined || rule === stated ? null : 'guard'
 }
 
-/** Lists, sets, maps and plain objects. Buffers, streams, servers and other instances of a class are not walked through. */
+/**
+ * Lists, sets, maps and plain objects. Buffers, streams, servers and other instances of a class are not
+ * walked through.
+ */
 function isContainer (value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const { constructor } = value as { constructor?: unknown }

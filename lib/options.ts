@@ -16,7 +16,7 @@ import type { ReplayStore } from './webhook/replay.js'
 import type { SealingKey } from './api-key/seal.js'
 import type { Secret, SecretAnswer } from './webhook/secret.js'
 import type { WebhookSettings } from './webhook/verify.js'
-import type { SignatureScheme } from './webhook/signature.js'
+import { isHeaderName, type SignatureScheme } from './webhook/signature.js'
 import type { TokenIssuerSettings } from './jwt/verify.js'
 
 export interface CauseflowAuthOptions {
@@ -150,14 +150,17 @@ export function readOptions (options: CauseflowAuthOptions): Settings {
 }
 
 /**
- * Rejects options that cannot be read: a promise, or an object whose options are inherited, of which every copy loses them. A child
- * registration needs an option of its own: without one its options are a name that was mistyped. Throws AUTH_CONFIG_OPTION.
+ * Rejects options that cannot be read: a promise, or an object whose options are inherited, of which every
+ * copy loses them. A child registration needs an option of its own: without one its options are a name that
+ * was mistyped. Throws AUTH_CONFIG_OPTION.
  */
 export function requireOptions (options: object, isChild: boolean): void {
   if (typeof (options as { then?: unknown }).then === 'function') throw bad('', 'are a promise. Await it')
   for (const name in options) if (!Object.hasOwn(options, name)) throw bad('', `inherit '${name}', and copies lose it. Write them in a plain object`)
-  const { prototype } = options.constructor as { prototype?: object } ?? {}
-  if (prototype !== undefined && prototype !== Object.prototype && Object.getOwnPropertyNames(prototype).length > 1) throw bad('', 'are an instance of a class. Write a plain object')
+  const prototype = Object.getPrototypeOf(options) as object | null
+  // By its name: the Object of another realm, as in a vm context, is another object.
+  const isPlain = prototype === null || (prototype.constructor as { name?: unknown } | undefined)?.name === 'Object'
+  if (!isPlain && Object.getOwnPropertyNames(prototype).length > 1) throw bad('', 'are an instance of a class. Write a plain object')
   if (isChild && !Object.keys(options).some((name) => !registerOptions.has(name))) throw configError('option', 'causeflowAuth is registered in a child scope without options, where it would change nothing: is their name mistyped? Name at least one, or leave this registration out')
 }
 
@@ -229,8 +232,8 @@ function readIssuer (options: JwtOptions, at: string): Settings['jwt'][number] {
 }
 
 /**
- * A party is compared exactly with `azp`: a browser's origin has a scheme, and no path, slash or capital letter (RFC 6454 §6.2). Ids of
- * clients are anything else. Throws AUTH_CONFIG_OPTION.
+ * A party is compared exactly with `azp`: a browser's origin has a scheme, and no path, slash or capital
+ * letter (RFC 6454 §6.2). Ids of clients are anything else. Throws AUTH_CONFIG_OPTION.
  */
 function checkParty (party: string, at: string): void {
   const given = /^https?:/i.test(party) ? party : /^[a-z0-9.-]+(?::\d+\/?|\/)$/i.test(party) ? `https://${party}` : null
@@ -363,10 +366,6 @@ function isNumber (value: unknown): value is number {
 
 function isListOf (value: unknown, test: Test): boolean {
   return Array.isArray(value) && value.length > 0 && value.every(test)
-}
-
-function isHeaderName (value: unknown): boolean {
-  return typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value)
 }
 
 function isSecret (value: unknown): boolean {

@@ -123,7 +123,7 @@ async function plugin (fastify: FastifyInstance, options: CauseflowAuthOptions):
     requireFirst()
     refuseMisplacedGuards(fastify)
     for (const record of records) compileRecord(record)
-    for (const one of registered) refuseUnread(one, records.map((record) => ({ instance: record.instance, stated: statedBy(record) })))
+    refuseUnread(registered, records.map(({ instance, plan }) => ({ instance, stated: plan?.isDefault === false ? plan.authRule : null })))
     checkNotFoundHandlers(fastify)
     for (const record of notFound) record.plan = planNotFound(record)
     planEarlyRoutes()
@@ -347,13 +347,18 @@ function compileRecord (record: RouteRecord): void {
   record.plan = plan
 }
 
-/** Whether a route is the one of @fastify/cors for preflights, and takes a rule that no preflight satisfies. */
+/**
+ * Whether a route is the one of @fastify/cors for preflights, and takes a rule that no preflight satisfies.
+ */
 function isRejectedPreflight ({ instance, options: { method, schema, url }, plan, seen: { stated } }: RouteRecord): boolean {
   if (plan === null || stated !== null || takesAnyone(nodeOf(plan.authRule) as RuleNode)) return false
   return isCorsPreflight({ config: { method, url }, schema, server: instance })
 }
 
-/** Adds a preValidation hook before all others, in the route's own list: Fastify reads it when the app gets ready, and it may be filled until then. */
+/**
+ * Adds a preValidation hook before all others, in the route's own list: Fastify reads it when the app gets
+ * ready, and it may be filled until then.
+ */
 function addFirst (route: RouteOptions, hook: typeof recheckDecisions): void {
   const hooks = route.preValidation as Array<typeof hook> | typeof hook | undefined
   if (Array.isArray(hooks) && hooks.includes(hook)) return
@@ -417,7 +422,10 @@ function wrapHandler (handler: Handler, record: RouteRecord): Handler {
   return own
 }
 
-/** Whether a handler is reached by a route that states no rule, where its own route does: a function of another onRoute hook calls it. */
+/**
+ * Whether a handler is reached by a route that states no rule, where its own route does: a function of
+ * another onRoute hook calls it.
+ */
 function hasLostRule (proved: Plan, plan: Plan, { seen: { stated } }: RouteRecord): boolean {
   return proved.isDefault && proved.authRule !== plan.authRule && stated !== null && !takesAnyone(nodeOf(stated) as RuleNode)
 }

@@ -23,7 +23,10 @@ const bodyless = new Set(['GET', 'HEAD', 'TRACE'])
 /** What stands for the decisions of a request whose body is there: those made from now on do not wait for anything. */
 const arrived: readonly Decision[] = Object.freeze([])
 
-/** Whether the handler of such a route may have to wait for a body. `addHttpMethod` may have given one to GET, too. */
+/**
+ * Whether the handler of such a route may have to wait for a body. `addHttpMethod` may have given one to GET,
+ * too.
+ */
 export function mayTakeBody (method: string | readonly string[], instance: FastifyInstance): boolean {
   const methods = [method].flat().map((one) => one.toUpperCase())
   const known = methodsWithBody(instance)

@@ -16,7 +16,7 @@ export interface DecisionEvent {
   readonly detail: string | null
   /** The scheme of the principal of an accepted request; null where there is none. */
   readonly scheme: Scheme | null
-  /** Who was proved, also where it may not do this; null where nobody was. */
+  /** The verified principal, also when the request is denied; null if no credential was verified. */
   readonly principal: PrincipalBindings | null
   /** `POST /v1/alerts`; null for a guard. */
   readonly route: string | null
@@ -101,7 +101,10 @@ export function settle (done: (error?: Error) => unknown, refusal: Error | null,
   }
 }
 
-/** A callback of the application may be an async function, and nobody waits for its promise: unhandled, it would end the process. */
+/**
+ * A callback of the application may be an async function. An unhandled rejection of its promise would end the
+ * process.
+ */
 function ignoreRejection (returned: unknown): void {
   if (returned instanceof Promise) returned.catch(() => {})
 }

@@ -12,18 +12,20 @@ export interface Registered { readonly instance: FastifyInstance, readonly optio
 interface StatingRoute { readonly instance: FastifyInstance, readonly stated: AuthRule | null }
 
 /**
- * Rejects `register(routes, { preHandler: guard })` and `{ config: { auth: rule } }` unless a route or a hook of that scope has the rule or
- * the guard: a plugin may hand its options on. Throws AUTH_CONFIG_ROUTE.
+ * Rejects `register(routes, { preHandler: guard })` and `{ config: { auth: rule } }` unless a route or a hook
+ * of that scope has the rule or the guard: a plugin may hand its options on. Throws AUTH_CONFIG_ROUTE.
  */
-export function refuseUnread ({ instance, options }: Registered, routes: readonly StatingRoute[]): void {
-  const stated = statementsIn(options)
-  if (stated.length === 0) return
-  const isWithin = (route: StatingRoute): boolean => route.instance === instance || Object.prototype.isPrototypeOf.call(instance, route.instance)
-  const hooks = new Set(hooksOf(instance)?.flatMap(({ phases }) => Object.values(phases).flat()))
-  for (const { path, rule, guard } of stated) {
-    if (routes.some((route) => route.stated === rule && isWithin(route)) || (guard !== null && hooks.has(guard))) continue
-    const what = guard === null ? 'rule' : 'guard'
-    throw configError('route', `register() with the prefix '${instance.prefix}': the ${what} in its option ${path} is read by no route and no hook of that scope. Write addHook('preHandler', guard) in the scope, or state the rule on its routes`)
+export function refuseUnread (registered: readonly Registered[], routes: readonly StatingRoute[]): void {
+  for (const { instance, options } of registered) {
+    const stated = statementsIn(options)
+    if (stated.length === 0) continue
+    const isWithin = (route: StatingRoute): boolean => route.instance === instance || Object.prototype.isPrototypeOf.call(instance, route.instance)
+    const hooks = new Set(hooksOf(instance)?.flatMap(({ phases }) => Object.values(phases).flat()))
+    for (const { path, rule, guard } of stated) {
+      if (routes.some((route) => route.stated === rule && isWithin(route)) || (guard !== null && hooks.has(guard))) continue
+      const what = guard === null ? 'rule' : 'guard'
+      throw configError('route', `register() with the prefix '${instance.prefix}': the ${what} in its option ${path} is read by no route and no hook of that scope. Write addHook('preHandler', guard) in the scope, or state the rule on its routes`)
+    }
   }
 }
 

@@ -104,8 +104,9 @@ export function noteTenantParams (request: FastifyRequest, proof: Proof): void {
 }
 
 /**
- * Compares tenants with the parameters once more, as the handler will read them: a schema or a hook may have changed them after the
- * decision (`'07'` to 7, a default, another case). Null where they are still those of the tenant, or are gone.
+ * Compares tenants with the parameters once more, as the handler will read them: a schema or a hook may have
+ * changed them after the decision (`'07'` to 7, a default, another case). Null where they are still those of
+ * the tenant, or are gone.
  */
 export function tenantFault (request: FastifyRequest): AuthError | null {
   const compared = stateOf(request)[kCompared]

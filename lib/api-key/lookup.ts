@@ -53,9 +53,10 @@ const entryBytes = 1024
 // the next thing a flood sends is another key.
 const refusalTime = 1000
 const maxRefusals = 1000
-// A flood of invented keys, each of which looks as good as any other, must not take the store from those who have a key: digests that
-// were not active here before have a small budget of their own. Without any limit a slow store would be memory without end. The
-// budget of those that were is shared by their tenants, and so is the room in which they are held.
+// A flood of invented keys, each of which looks as good as any other, must not take the store from those who
+// have a key: digests that were not active here before have a small budget of their own. Without any limit a
+// slow store would be memory without end. The budget of those that were is shared by their tenants, and so is
+// the room in which they are held.
 const maxUnknownLoads = 100
 const maxKnownLoads = 1000
 const maxKnown = 10_000
@@ -135,7 +136,7 @@ export function createLookup (settings: Pick<ApiKeySettings, 'store' | 'environm
   function load (digest: string): ProvedKey | KeyRefusal | Promise<ProvedKey | KeyRefusal> {
     const tenantId = known.tenantOf(digest)
     const isFree = tenantId === undefined ? unknownLoads < maxUnknownLoads : knownLoads.take(tenantId)
-    if (!isFree) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1 })
+    if (!isFree) throw new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1, detail: 'the API key store: too many readings wait for it' })
     if (tenantId === undefined) unknownLoads++
     const over = (): void => {
       if (tenantId === undefined) unknownLoads--

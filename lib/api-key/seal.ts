@@ -67,7 +67,8 @@ function ofThisProcess (): Buffer {
   return processKey
 }
 
-// Buffer.from passes over what is no base64, and a mistyped text could become another key of 32 bytes. One alphabet, and no bits to spare.
+// Buffer.from passes over what is no base64, and a mistyped text could become another key of 32 bytes. One
+// alphabet, and no bits to spare.
 const base64Pattern = /^(?:[A-Za-z0-9+/]{42}|[A-Za-z0-9_-]{42})[AEIMQUYcgkosw048]=?$/
 const hexPattern = /^[0-9a-f]{64}$/i
 

@@ -1,4 +1,6 @@
-/** A claim mapping out of `--claim field=claim`: where the parts of a principal are in an issuer's own claims. */
+/**
+ * A claim mapping out of `--claim field=claim`: where the parts of a principal are in an issuer's own claims.
+ */
 import { Type } from '@sinclair/typebox'
 import { AuthError } from '../errors.js'
 import type { ClaimMapping } from '../jwt/claims.js'
@@ -29,8 +31,9 @@ export function readClaim (text: string, before: readonly ClaimPath[] = []): Cla
 }
 
 /**
- * The mapping that reads these claims. A tenant and an e-mail address are texts; roles and scopes are lists of texts, or one text with
- * spaces between them (RFC 8693 §4.2). An absent claim gives none; one of another type rejects the token.
+ * The mapping that reads these claims. A tenant and an e-mail address are texts; roles and scopes are lists
+ * of texts, or one text with spaces between them (RFC 8693 §4.2). An absent claim gives none; one of another
+ * type rejects the token.
  */
 export function claimsAt (paths: readonly ClaimPath[]): ClaimMapping {
   return {
@@ -45,7 +48,10 @@ export function claimsAt (paths: readonly ClaimPath[]): ClaimMapping {
   }
 }
 
-/** A JSON pointer (RFC 6901) where it begins with a slash; otherwise the whole text is the name of a claim, as a URL is one. */
+/**
+ * A JSON pointer (RFC 6901) where it begins with a slash; otherwise the whole text is the name of a claim, as
+ * a URL is one.
+ */
 function pathOf (place: string): readonly string[] {
   return place.startsWith('/') ? place.slice(1).split('/').map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~')) : [place]
 }

@@ -70,8 +70,9 @@ export function readMoment (text: string): number {
 }
 
 /**
- * Writes an answer: JSON for programs, or the text for people. Values from outside are to be made printable by the caller, who alone knows
- * which line feeds are theirs; every other control and format character is escaped here.
+ * Writes an answer: JSON for programs, or the text for people. Values from outside are to be made printable
+ * by the caller, who alone knows which line feeds are theirs; every other control and format character is
+ * escaped here.
  */
 export function answer (world: World, options: { json?: boolean }, value: unknown, text: () => string): void {
   world.stdout.write(options.json === true ? `${printableJson(value, 2)}\n` : printableLines(text()))

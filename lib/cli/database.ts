@@ -54,8 +54,8 @@ export function isDatabaseConfigured (env: World['env']): boolean {
 }
 
 /**
- * Opens the store of a database that answers and whose tables are there. Rejects with a Failure that says which of both is not so.
- * Each step has a time limit of its own, whatever the driver and the URL say.
+ * Opens the store of a database that answers and whose tables are there. Rejects with a Failure that says
+ * which of both is not so. Each step has a time limit of its own, whatever the driver and the URL say.
  */
 export async function openPostgres (request: StoreRequest, env: World['env'], importPg: () => Promise<unknown> = importOwnPg): Promise<OpenStore> {
   if (!isDatabaseConfigured(env)) throw usageFailure('No database is named', 'Set DATABASE_URL=postgres://user@host/database, or PGHOST and the others')
@@ -130,7 +130,9 @@ async function endWithin (milliseconds: number, end: () => Promise<void>): Promi
   }
 }
 
-/** Milliseconds: pg's own limits may be taken away by a URL, and do not cover a connection that it waits for. */
+/**
+ * Milliseconds: pg's own limits may be taken away by a URL, and do not cover a connection that it waits for.
+ */
 function inTime<T> (answer: Promise<T>, milliseconds: number): Promise<T> {
   return withinTimeLimit(answer, milliseconds, globalThis)
 }
@@ -153,7 +155,9 @@ async function loadPg (importPg: () => Promise<unknown>): Promise<Pg> {
   }
 }
 
-/** The settings of a connection: those of the URL in this variable, otherwise those of PGHOST and the others. */
+/**
+ * The settings of a connection: those of the URL in this variable, otherwise those of PGHOST and the others.
+ */
 function connectionSettings (name: string, env: World['env'], Client: Pg['Client']): object {
   const common = { application_name: 'causeflow-auth', connectionTimeoutMillis: connectLimitOf(env), query_timeout: answerLimit }
   const url = env[name]
@@ -175,13 +179,17 @@ function connectionSettings (name: string, env: World['env'], Client: Pg['Client
   return settings
 }
 
-/** Has pg read the settings, before a pool does: what fails inside a pool looks like a server that does not answer. */
+/**
+ * Has pg read the settings, before a pool does: what fails inside a pool looks like a server that does not
+ * answer.
+ */
 function tryOut (settings: object, name: string, Client: Pg['Client']): void {
   let client: { host?: unknown, port?: unknown }
   try {
     client = new Client(settings) as object
   } catch (error) {
-    // A file that is named and missing, or options that exclude each other. A URL that is none has no more than `Invalid URL` in its message.
+    // A file that is named and missing, or options that exclude each other. A URL that is none has no more
+    // than `Invalid URL` in its message.
     throw usageFailure(`${name} cannot be used: ${deepestMessage(error) ?? 'no reason is given'}`)
   }
   const { host, port } = client

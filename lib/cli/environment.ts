@@ -1,4 +1,7 @@
-/** The variables of the environment, checked before a driver reads them: it would fail late, or print a secret. */
+/**
+ * The variables of the environment, checked before a driver reads them: it would fail late, or print a
+ * secret.
+ */
 import { usageFailure } from './failure.js'
 import type { World } from './world.js'
 
@@ -10,8 +13,9 @@ export function isSet (value: string | undefined): value is string {
 }
 
 /**
- * Checks the variables that name a PostgreSQL server, also those that only pg reads. Whether user, password and database exist
- * is for the server to say. Throws a Failure of usage that names the variable and never its value.
+ * Checks the variables that name a PostgreSQL server, also those that only pg reads. Whether user, password
+ * and database exist is for the server to say. Throws a Failure of usage that names the variable and never
+ * its value.
  */
 export function checkPostgresVariables (env: Environment): void {
   for (const [name, { isRight, words }] of Object.entries(postgresVariables)) {
@@ -20,13 +24,18 @@ export function checkPostgresVariables (env: Environment): void {
   }
 }
 
-/** Milliseconds for a connection to the database: PGCONNECT_TIMEOUT in seconds, where 0 and more than 60 count as 60. Default: 5 s. */
+/**
+ * Milliseconds for a connection to the database: PGCONNECT_TIMEOUT in seconds, where 0 and more than 60 count
+ * as 60. Default: 5 s.
+ */
 export function connectLimitOf ({ PGCONNECT_TIMEOUT: seconds }: Environment): number {
   if (!isSet(seconds)) return 5000
   return (Number(seconds) === 0 ? 60 : Math.min(Number(seconds), 60)) * 1000
 }
 
-/** Whether a text can be the host of a PostgreSQL server: a name, an address, or the directory of a socket. */
+/**
+ * Whether a text can be the host of a PostgreSQL server: a name, an address, or the directory of a socket.
+ */
 export function isPostgresHost (host: string): boolean {
   return host.startsWith('/') || /^[\p{L}\p{N}._:%-]{1,255}$/u.test(host)
 }
@@ -36,9 +45,13 @@ export function isPort (text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65_535
 }
 
-/** A URL of PostgreSQL out of a variable, as far as pg's own parser leaves it unchecked. Throws a Failure of usage. */
+/**
+ * A URL of PostgreSQL out of a variable, as far as pg's own parser leaves it unchecked. Throws a Failure of
+ * usage.
+ */
 export function readPostgresUrl (name: string, url: string): string {
-  // pg reads anything else as the path of a database on the host `base`. Its own complaints may hold the URL, and with it the password.
+  // pg reads anything else as the path of a database on the host `base`. Its own complaints may hold the URL,
+  // and with it the password.
   if (!/^(?:postgres|postgresql|socket):/i.test(url)) throw badUrl(name, 'is no URL of PostgreSQL', postgresForm)
   if (!isPercentEncoded(url)) throw badUrl(name, 'has a % that encodes no character', postgresForm)
   return url
@@ -57,8 +70,8 @@ export function readRedisUrl (env: Environment): string {
 }
 
 /**
- * The keys of CAUSEFLOW_SEALING_KEYS; none where it is not set. Whether each is a key is for the sealer to say. Throws a Failure
- * of usage for a variable that is set and holds none.
+ * The keys of CAUSEFLOW_SEALING_KEYS; none where it is not set. Whether each is a key is for the sealer to
+ * say. Throws a Failure of usage for a variable that is set and holds none.
  */
 export function readSealingKeys ({ CAUSEFLOW_SEALING_KEYS: text }: Environment): string[] {
   if (!isSet(text)) return []

@@ -17,7 +17,7 @@ const timers = globalThis as unknown as Timers
 const args = process.argv.slice(2)
 const json = args.includes('--json')
 
-// What a driver throws where nobody catches it would end the process with 1, which means refused.
+// An uncaught error of a driver would end the process with 1, the exit code of a rejected credential.
 process.on('uncaughtException', (error) => {
   report(error, process, json)
   process.exit(exit.fault)
@@ -26,7 +26,8 @@ process.on('uncaughtException', (error) => {
 // With --json a failure is all that is on stderr: drivers warn of options there.
 if (json) process.removeAllListeners('warning')
 
-// The limits on calls keep no process alive, and a driver that has given up on its connection does not either.
+// The limits on calls keep no process alive, and a driver that has given up on its connection does not
+// either.
 const alive = setInterval(() => {}, 60_000)
 
 const code = await run(args, version, {

@@ -51,7 +51,7 @@ export function withTokenRules (command: Command): Command {
     .option('--no-audience', 'its tokens carry no audience')
     .option('--clerk-session', 'its tokens are session tokens of Clerk, which carry no audience and name organisations')
     .addOption(new Option('--clerk-accept <class>', 'with --clerk-session: accept tokens of OAuth clients (oauth) or of machines (machine), too').argParser(readClass))
-    .option('--no-impersonation', 'with --clerk-session: reject sessions in which somebody impersonates the user')
+    .option('--no-impersonation', 'with --clerk-session: reject sessions in which an actor impersonates the user')
     .option('--type <typ>', 'a value of typ that is accepted beside JWT, such as at+jwt; once for each', collect)
     .addOption(new Option('--claim <field=claim>', claimHelp).argParser(readClaim))
     .option('--authorized-party <origin>', 'an accepted value of azp; once for each', collect)

@@ -9,7 +9,10 @@ export function printable (text: string): string {
   return text.replace(unprintable, escaped)
 }
 
-/** A text of several lines: what is escaped on one line, but for the line feeds. A value inside of it has to be printable before. */
+/**
+ * A text of several lines: what is escaped on one line, but for the line feeds. A value inside of it has to
+ * be printable before.
+ */
 export function printableLines (text: string): string {
   return text.split('\n').map(printable).join('\n')
 }

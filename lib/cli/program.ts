@@ -82,7 +82,10 @@ export function report (error: unknown, { stderr }: Pick<World, 'stderr'>, json:
   if (failure.exitCode === exit.fault && error instanceof Error && error.stack !== undefined) stderr.write(`${printableStack(error, error.stack)}\n`)
 }
 
-/** The lines of a stack. The message in it may be a server's, with line feeds that would look like lines of ours. */
+/**
+ * The lines of a stack. The message in it may be a server's, with line feeds that would look like lines of
+ * ours.
+ */
 function printableStack ({ message }: Error, stack: string): string {
   return printableLines(redact(stack.replace(message, () => printable(message))))
 }

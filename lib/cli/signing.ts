@@ -74,8 +74,8 @@ export function readScheme ({ scheme, signatureHeader, bareHex, timestampField, 
 }
 
 /**
- * The secrets, at least one, each of which the scheme can read. They are read before the body, so that a prompt comes first.
- * Throws a Failure of usage that names where a secret is from and never shows it.
+ * The secrets, at least one, each of which the scheme can read. They are read before the body, so that a
+ * prompt comes first. Throws a Failure of usage that names where a secret is from and never shows it.
  */
 export async function readSecrets (options: SigningOptions, scheme: SignatureScheme, world: World): Promise<string[]> {
   const found = await findSecrets(options, world)

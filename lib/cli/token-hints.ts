@@ -9,7 +9,10 @@ export interface RejectedToken {
   readonly settings: TokenIssuerSettings | null
 }
 
-/** What may fix it, from what the token says and what was asked for; null for a reason that no token is rejected for. */
+/**
+ * What may fix it, from what the token says and what was asked for; null for a reason that no token is
+ * rejected for.
+ */
 export function hintFor (reason: AuthErrorReason, token: RejectedToken): string | null {
   const hint = Object.hasOwn(hints, reason) ? hints[reason as keyof typeof hints] : null
   return typeof hint === 'function' ? hint(token) : hint
@@ -41,9 +44,9 @@ const hints = {
   claims: ({ settings }) => settings?.claims.schema.title === undefined
     ? 'A claim has another type than --claim wants: tenant and email are texts, roles and scopes are lists of texts or texts with spaces between, exp is a number'
     : 'A claim has another type than the mapping wants, or is missing: tenant_id and email are texts, roles is a list of them, exp is a number. For other claims see --claim',
-  'session-pending': 'The user has not finished signing in: to the application nobody is signed in',
+  'session-pending': 'The user has not finished signing in: the session is pending',
   'token-class': 'It is a token of another class of the same issuer (a machine\'s, an OAuth client\'s, an id_token): see --clerk-accept',
-  actor: 'Somebody impersonates the user (act), and --no-impersonation rejects that',
+  actor: 'An actor impersonates the user (act), and --no-impersonation rejects that',
   expired: 'Ask for a new one. Session tokens of Clerk live for 60 seconds; see --at for one that was kept',
   'not-yet-valid': fromTheFuture,
   'issued-in-future': fromTheFuture,

@@ -15,8 +15,9 @@ export interface UnverifiedToken {
 const maxLength = 8192
 
 /**
- * What follows the scheme and its spaces (one or more, RFC 9110 §11.4) in an Authorization header; null where the header is of another scheme. The credential's own
- * form is looked at by who takes it apart: a token that is remembered had a good one. Throws AUTH_TOKEN_MALFORMED.
+ * The credential in an Authorization header, after the scheme and one or more spaces (RFC 9110 §11.4); null
+ * where the header has another scheme. Does not check the form of the credential. Throws
+ * AUTH_TOKEN_MALFORMED.
  */
 export function readBearer (authorization: string): string | null {
   // As nearly everybody writes it; the pattern knows the rest.

@@ -219,7 +219,9 @@ export class PostgresApiKeyStore implements ApiKeyStore {
       this.#inTurn(tenantId, kind, () => this.#database.ask<Row>(text, values))
   }
 
-  /** A transaction that is alone among those on this tenant's keys. It takes a connection when its turn comes. */
+  /**
+   * A transaction that is alone among those on this tenant's keys. It takes a connection when its turn comes.
+   */
   async #locked<T> (tenantId: string, kind: CallKind, work: (ask: Ask) => Promise<T>): Promise<T> {
     await this.ready()
     return this.#inTurn(tenantId, kind, (seconds) => this.#database.transact(async (ask) => {

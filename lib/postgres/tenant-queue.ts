@@ -146,5 +146,5 @@ export function createTenantQueue (
 
 function busy (): AuthError {
   const cause = new Error('Too many calls that manage keys wait for a connection of the pool')
-  return new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1, cause })
+  return new AuthError('AUTH_STORE_UNAVAILABLE', 'rejected', { retryAfter: 1, cause, detail: 'the API key store: too many calls that manage keys wait for a connection' })
 }

@@ -12,8 +12,9 @@ export function strictHeader (headers: IncomingHttpHeaders, name: string, limit:
 }
 
 /**
- * The entries of a header with several signatures, at most 1,000 characters; empty when it is absent or longer. Which of them are
- * signatures, and whether they are two headers that Node has joined with `", "`, is for the scheme to say.
+ * The entries of a header with several signatures, at most 1,000 characters; empty when it is absent or
+ * longer. Which of them are signatures, and whether they are two headers that Node has joined with `", "`, is
+ * for the scheme to say.
  */
 export function listOf (headers: IncomingHttpHeaders, name: string, separator: string): string[] {
   const value = headers[name]

@@ -56,8 +56,8 @@ export interface OutgoingDelivery {
 }
 
 /**
- * A scheme's signing of one body under one key. Throws AUTH_CONFIG_OPTION for a name or a value that no header can have: a line feed in it
- * would begin another header (RFC 9110 §5.5).
+ * A scheme's signing of one body under one key. Throws AUTH_CONFIG_OPTION for a name or a value that no
+ * header can have: a line feed in it would begin another header (RFC 9110 §5.5).
  */
 export function signatureHeaders (scheme: SignatureScheme, mac: Mac, body: Uint8Array, delivery: OutgoingDelivery): Record<string, string> {
   const headers = scheme.sign(delivery, (prefix) => mac(prefix, body))
@@ -75,7 +75,10 @@ export function isHeaderName (value: unknown): value is string {
   return typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(value)
 }
 
-/** Visible ASCII, with spaces and tabs between. What is beyond ASCII is written in one encoding and read in another. */
+/**
+ * Visible ASCII, with spaces and tabs between. What is beyond ASCII is written in one encoding and read in
+ * another.
+ */
 const fieldValue = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/
 
 /** Whether a value is a delivery's id: a text that is not empty and has at most 256 characters. */

@@ -1,4 +1,4 @@
-/** A bound on how long a secret resolver or a replay store may take. */
+/** Time limits for secret resolvers, stores and checks. */
 import { AuthError } from '../errors.js'
 
 /** The two functions of a clock that can ring. Node's own, or a test's. */

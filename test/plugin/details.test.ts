@@ -1,6 +1,7 @@
 // The log line and the event of a rejection say which part failed and what was expected. The answer does not.
 import t from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { readdirSync, readFileSync } from 'node:fs'
 import { mock } from 'node:test'
 import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
 import { Type } from '@sinclair/typebox'
@@ -90,3 +91,13 @@ for (const [title, options, request, detail] of cases) {
     if (typeof line?.detail === 'string') t.notMatch(line.detail, 'hunter2')
   })
 }
+
+t.test('every 503 that is made in lib names the part that failed', async (t) => {
+  const lib = new URL('../../lib/', import.meta.url)
+  const places = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).flatMap((file) => {
+    const source = readFileSync(new URL(file, lib), 'utf8')
+    return [...source.matchAll(/new AuthError\('AUTH_(?:STORE|KEY_SET)_UNAVAILABLE'[^]*?\}\)$/gm)].map(([text]) => ({ file, text }))
+  })
+  t.ok(places.length > 8, `${places.length}`)
+  t.strictSame(places.filter(({ text }) => !text.includes('detail')), [])
+})

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { auth, causeflowAuth, type CauseflowAuthOptions } from '../../lib/index.js'
-import { authOptions, bearer, createApp, refusalOf, signed, tokenSecret, watchProcess } from '../fixtures/app.js'
+import { authOptions, bearer, createApp, issueKey, refusalOf, signed, tokenSecret, watchProcess } from '../fixtures/app.js'
 
 const mine = bearer()
 const theirs = bearer({ tenant_id: 'ten_b' })
@@ -299,4 +299,16 @@ t.test('a guard behind a schema compares the number that the schema has made', a
   app.get('/big/:tenantId', { schema: { params: {} }, validatorCompiler: () => (value: Record<string, string>) => ({ value: { tenantId: BigInt(value.tenantId as string) } }) }, async () => 'in')
   for (const url of ['/7', '/07', '/big/7']) t.equal((await app.inject({ url, headers: bearer({ tenant_id: '7' }) })).statusCode, 200, url)
   t.strictSame(refusalOf(await app.inject({ url: '/8', headers: bearer({ tenant_id: '7' }) })), mismatch)
+})
+
+t.test('a webhook that names no tenant binds no key that is bound to none', async (t) => {
+  const app = await createApp(t)
+  app.post('/:tenantId', { config: { auth: auth.all(auth.apiKey().anyTenant(), auth.webhook()) } }, async () => 'in')
+  app.post('/bound/:tenantId', { config: { auth: auth.all(auth.apiKey(), auth.webhook()) } }, async () => 'in')
+  await app.ready()
+  const { plaintextKey } = await issueKey(app)
+  const send = async (url: string): Promise<number> => (await app.inject({ method: 'POST', url, payload: '{}', headers: signed('{}', { 'x-api-key': plaintextKey }) })).statusCode
+  t.equal(await send('/ten_b'), 200)
+  t.equal(await send('/bound/ten_b'), 403)
+  t.equal(await send('/bound/ten_a'), 200)
 })

@@ -220,7 +220,10 @@ export function pairsOf (record: ApiKeyRecord): Array<readonly [string, string |
   ]
 }
 
-/** The keys that seal webhook secrets, out of the environment. Throws a Failure of usage that shows none of them. */
+/**
+ * The keys that seal webhook secrets, out of the environment. Throws a Failure of usage that shows none of
+ * them.
+ */
 export function sealingKeysOf ({ env }: Pick<World, 'env'>): string[] {
   const keys = readSealingKeys(env)
   try {

@@ -6,8 +6,8 @@ import { checkSchemeOptions } from './scheme-options.js'
 /**
  * The Standard Webhooks scheme, which Clerk and every service on Svix sign with: `webhook-id`, `webhook-timestamp` and
  * `webhook-signature` (or the same three with `svix-`) over `<id>.<timestamp>.<raw body>`. The signature is a list,
- * separated by spaces; its `v1` entries are tried, and entries that cannot match are ignored: other versions, such as the
- * asymmetric `v1a`, and what is no digest.
+ * separated by spaces; its `v1` entries are tried, and entries that cannot match are ignored: other versions,
+ * such as the asymmetric `v1a`, and what is no digest.
  *
  * A secret's text is base64, with or without `whsec_`; give a Uint8Array for a key that is anything else.
  * The id is signed and stays the same when a delivery is tried again: a replay store goes by it.
@@ -55,7 +55,8 @@ const families = [
 // signature would open another's id, time and body.
 const idPattern = /^[\x21-\x2d\x2f-\x7e]+$/
 
-// 32 bytes in canonical base64: the last digit before `=` has no bits to spare, so that one signature has one written form.
+// 32 bytes in canonical base64: the last digit before `=` has no bits to spare, so that one signature has one
+// written form.
 const digestPattern = /^v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/
 
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/
